@@ -1,0 +1,222 @@
+"""The composition root: builds every part of Gamma and hands it its collaborators."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from gamma_bot.events.dispatch import Dispatcher
+from gamma_bot.github.errors import GitHubError
+from gamma_bot.github.gateway import GitHubApp
+from gamma_bot.ingress.webhook import LARGEST_BODY_BYTES, Webhook
+from gamma_bot.jobs.engine import Engine
+from gamma_bot.jobs.flusher import Flusher
+from gamma_bot.jobs.presenter import Presenter
+from gamma_bot.jobs.push import Push
+from gamma_bot.jobs.story import Parts, Story
+from gamma_bot.jobs.sweep import Sweep
+from gamma_bot.jobs.watcher import Watcher
+from gamma_bot.settings import Settings
+from gamma_bot.store.database import Database, StoreUnavailable
+from gamma_bot.store.inbox import Inbox
+from gamma_bot.store.jobs import Jobs
+from gamma_bot.store.pulls import PullRecord, Pulls
+from gamma_bot.store.surfaces import Surfaces
+from gamma_bot.tracking.open import open_tracking
+from gamma_bot.tracking.runs import Tracking
+from gamma_bot.training.local import LocalTrainer
+from gamma_bot.training.trainer import Trainer
+from gamma_bot.web.health import Health
+from gamma_bot.web.pages import JobPages
+
+log = structlog.get_logger()
+
+
+class Gamma:
+    """The whole service in one process.
+
+    ``start`` returns when ``/readyz`` says yes; ``stop`` lets running jobs run: they are found again at the next start.
+
+    Args:
+        tracking, trainers: take the place of what the settings would give; for whoever embeds Gamma.
+        write_interval_seconds: least time between two writes to one installation at GitHub.
+        watch_interval_seconds: how often running jobs are looked at.
+        patience_seconds: how long a job waits for GitHub or MLflow before it gives up.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        tracking: Tracking | None = None,
+        trainers: Mapping[str, Trainer] | None = None,
+        write_interval_seconds: float = 1.0,
+        watch_interval_seconds: float = 0.5,
+        patience_seconds: float = 900.0,
+    ) -> None:
+        self.settings = settings
+        self.database = Database(settings.store_url)
+        self.inbox = Inbox(self.database, on_stored=self._on_stored)
+        self.jobs = Jobs(self.database)
+        self.pulls = Pulls(self.database)
+        self.surfaces = Surfaces(self.database)
+        self.url = settings.public_url or ""
+        self._tracking = tracking
+        self._trainers = trainers
+        self._write_interval = write_interval_seconds
+        self._watch_interval = watch_interval_seconds
+        self._patience = patience_seconds
+        self._runner: web.AppRunner | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._engine: Engine | None = None
+        self._dispatcher: Dispatcher | None = None
+        self._flusher: Flusher | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Open the store, take webhooks, and go on with what an earlier process left.
+
+        Raises:
+            StoreUnavailable: the database can't be used.
+            OSError: the address is taken, or the private key's file can't be read.
+        """
+        private_key = self.settings.private_key  # before anything is opened: the likeliest mistake of an operator
+        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(self.database.create_tables)
+        self._session = aiohttp.ClientSession()
+        self.tracking = self._tracking or open_tracking(
+            self.settings.tracking_uri,
+            artifact_root=self.settings.data_dir / "mlflow" / "artifacts",
+            public_url=self.settings.mlflow_public_url,
+            http_session=self._session,
+        )
+        local = LocalTrainer(self.settings.data_dir / "jobs", slots=self.settings.local_jobs)
+        self.trainers = dict(self._trainers or {"local": local})
+        await self._listen()
+        if private_key and self.settings.github_app_id:
+            await self._start_working(private_key, self.settings.github_app_id)
+        log.info("gamma.started", url=self.url, data_dir=str(self.settings.data_dir))
+
+    async def stop(self) -> None:
+        """Stop taking deliveries, stop telling, keep everything."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._engine is not None:
+            await self._engine.stop()
+        self.inbox.close()
+        if self._session is not None:
+            await self.tracking.close()
+            await self._session.close()
+        self.database.close()
+
+    async def _listen(self) -> None:
+        app = web.Application(client_max_size=LARGEST_BODY_BYTES)
+        Webhook(self.inbox, self.settings.webhook_secrets).add_routes(app)
+        Health({"store": self._store_problem, "engine": self._engine_problem}, self._gauges).add_routes(app)
+        JobPages(self.jobs, self.trainers).add_routes(app)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.settings.host, self.settings.port, backlog=512)
+        await site.start()
+        port = self._runner.addresses[0][1]
+        self.url = self.settings.public_url or f"http://{self.settings.host}:{port}"
+
+    async def _start_working(self, private_key: str, app_id: str) -> None:
+        assert self._session is not None
+        github = GitHubApp(
+            self._session,
+            api_url=self.settings.github_api_url,
+            app_id=app_id,
+            private_key=private_key,
+            write_interval_seconds=self._write_interval,
+        )
+        self._flusher = Flusher(github, self.surfaces)
+        presenter = Presenter(self.jobs, self.pulls, self.surfaces, self._flusher.wake)
+        story = Story(
+            Parts(
+                jobs=self.jobs,
+                pulls=self.pulls,
+                presenter=presenter,
+                github=github,
+                trainers=self.trainers,
+                tracking=self.tracking,
+                data_dir=self.settings.data_dir,
+                branches=self.settings.branches,
+                page_url=lambda job: f"{self.url}/jobs/{job}",
+                patience_seconds=self._patience,
+            )
+        )
+        engine = Engine(self.settings.engine_url, {"train": story.train})
+        await engine.start()
+        self._engine = engine
+
+        async def train(push: Push) -> None:
+            await engine.begin("train", push.job, push.to_json())
+
+        async def show_pull_request(pull: PullRecord, is_open: bool) -> None:
+            await self.pulls.seen(pull, is_open=is_open)
+            if is_open:
+                await presenter.show_comment(pull.repository_id, pull.branch, pull.number, pull.head_sha)
+
+        self._dispatcher = Dispatcher(
+            self.inbox,
+            self.settings.branches,
+            train=train,
+            show_pull_request=show_pull_request,
+            own_login=_OwnLogin(github),
+        )
+        watcher = Watcher(
+            self.jobs, presenter, engine, self.trainers, self.tracking, interval_seconds=self._watch_interval
+        )
+        sweep = Sweep(self.jobs, presenter, engine, self.tracking)
+        self._tasks = [
+            asyncio.create_task(part.run(), name=type(part).__name__)
+            for part in (self._dispatcher, self._flusher, watcher, sweep)
+        ]
+
+    def _on_stored(self) -> None:
+        if self._dispatcher is not None:
+            self._dispatcher.wake()
+
+    async def _store_problem(self) -> str | None:
+        try:
+            await self.inbox.waiting(limit=1)
+        except StoreUnavailable as error:
+            return str(error)
+        return None
+
+    async def _engine_problem(self) -> str | None:
+        dead = [task.get_name() for task in self._tasks if task.done()]
+        return f"ended: {', '.join(dead)}" if dead else None
+
+    async def _gauges(self) -> Mapping[str, float]:
+        deliveries = await self.inbox.counts()
+        states = await self.jobs.counts()
+        return {
+            **{f'gamma_deliveries{{state="{state}"}}': float(count) for state, count in deliveries.items()},
+            **{f'gamma_jobs{{state="{state}"}}': float(count) for state, count in states.items()},
+            "gamma_surfaces_dirty": float(await self.surfaces.count_dirty()),
+        }
+
+
+class _OwnLogin:
+    """The bot's own account, asked for once."""
+
+    def __init__(self, github: GitHubApp) -> None:
+        self._github = github
+        self._login: str | None = None
+
+    async def __call__(self) -> str | None:
+        if self._login is None:
+            try:
+                self._login = f"{(await self._github.app())['slug']}[bot]"
+            except GitHubError as error:
+                log.warning("app.unknown", error=str(error))
+        return self._login

@@ -1,0 +1,245 @@
+"""The ``gamma`` command: what a person types in a terminal.
+
+Exit codes: 0 all is well, 1 something is wrong (it says what), 2 the command line itself is wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import structlog
+from pydantic import ValidationError
+
+from gamma_bot import __version__
+from gamma_bot.settings import Settings
+
+if TYPE_CHECKING:
+    from gamma_bot.store.inbox import Inbox
+
+
+def main() -> None:
+    """Entry point of the ``gamma`` command."""
+    gamma(prog_name="gamma")
+
+
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="gamma %(version)s")
+def gamma() -> None:
+    """Gamma: a push to a `models` branch trains, and GitHub shows how it went."""
+
+
+@gamma.command(epilog=_examples("gamma demo", "gamma demo --exit", "gamma demo --port 3000"))
+@click.option("--exit", "leave", is_flag=True, help="End after the story: 0 if every step came out as expected.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="Port of the sandbox GitHub."
+)
+@click.option("--folder", type=click.Path(path_type=Path), help="Keep everything here instead of a temporary folder.")
+def demo(leave: bool, port: int, folder: Path | None) -> None:
+    """Play the whole story on this machine: a sandbox GitHub, the bot, MLflow, and a MuJoCo task.
+
+    Needs no account, no key and no network. Afterwards it stays up for you to click and to push to.
+    """
+    from gamma_bot.demo import play
+
+    _log_to_stderr(logging.ERROR)
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(asyncio.run(play(leave=leave, port=port, folder=folder)))
+
+
+@gamma.command(epilog=_examples("gamma serve", "GAMMA_PORT=9000 GAMMA_DATA_DIR=/var/lib/gamma gamma serve"))
+def serve() -> None:
+    """Take webhooks and train. Everything is configured by GAMMA_… variables or a .env file."""
+    _log_to_stderr(logging.INFO)
+    sys.exit(asyncio.run(_serve(_settings())))
+
+
+@gamma.command(epilog=_examples("gamma validate", "gamma validate path/to/repository", "gamma validate gamma.yml"))
+@click.argument("path", type=click.Path(exists=True, path_type=Path), default=".")
+def validate(path: Path) -> None:
+    """Check a gamma.yml: every mistake with its line, and what to write instead."""
+    from gamma_bot.validate import render_problems, validate_tree
+
+    checked = validate_tree(path)
+    if checked.problems:
+        click.echo(render_problems(checked))
+        count = len(checked.problems)
+        click.echo(f"\n{count} problem{'s' if count > 1 else ''} found.", err=True)
+        sys.exit(1)
+    click.echo(f"{checked.path}: no problems found.")
+
+
+@gamma.command(epilog=_examples("gamma doctor"))
+def doctor() -> None:
+    """Look at everything Gamma needs, and say what is wrong and how to mend it."""
+    from gamma_bot.doctor import Finding, examine
+
+    def show(finding: Finding) -> None:
+        mark = click.style("ok ", fg="green") if finding.well else click.style("BAD", fg="red")
+        click.echo(f"  {mark}  {finding.name:<15} {finding.detail}")
+        if not finding.well and finding.fix:
+            click.echo(f"       {'':<15} → {finding.fix}")
+
+    _log_to_stderr(logging.ERROR)
+    well = asyncio.run(examine(_settings(), show))
+    click.echo("All is well." if well else "Gamma can't do its work until this is mended.")
+    sys.exit(0 if well else 1)
+
+
+@gamma.command(epilog=_examples("gamma init", "gamma init ../my-model", "gamma init --force"))
+@click.argument("path", type=click.Path(path_type=Path, file_okay=False), default=".")
+@click.option("--force", is_flag=True, help="Replace files that exist already.")
+def init(path: Path, force: bool) -> None:
+    """Write a starter into a repository: a small MuJoCo task, its gamma.yml, and how to go on."""
+    from gamma_bot.starter import FilesExist, write_starter
+
+    try:
+        written = write_starter(path, force=force)
+    except FilesExist as error:
+        raise click.ClickException(str(error)) from None
+    for item in written:
+        click.echo(f"  wrote {item.path} ({item.size:,} bytes)")
+    click.echo("Next: git add -A && git commit -m 'Train with Gamma' && git push origin HEAD:models")
+
+
+@gamma.group(
+    epilog=_examples(
+        "gamma deliveries list --state parked", "gamma deliveries show 2f6b", "gamma deliveries replay 2f6b"
+    )
+)
+def deliveries() -> None:
+    """The webhooks that were received, and what became of them."""
+
+
+@deliveries.command("list")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--state", type=click.Choice(["stored", "done", "parked"]), help="Only deliveries in this state.")
+def list_deliveries(limit: int, state: str | None) -> None:
+    """The newest deliveries."""
+
+    async def run() -> None:
+        async with _inbox() as inbox:
+            rows = await inbox.newest(limit, state=state)
+        if not rows:
+            click.echo("No deliveries." if state is None else f"No deliveries are {state}.")
+        for row in rows:
+            when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.received_at))
+            click.echo(f"{when}  {row.guid}  {row.event:<22} {row.state:<7} {row.result}")
+
+    asyncio.run(run())
+
+
+@deliveries.command("show")
+@click.argument("guid")
+def show_delivery(guid: str) -> None:
+    """One delivery with its payload. The beginning of a GUID is enough."""
+
+    async def run() -> None:
+        async with _inbox() as inbox:
+            row = await inbox.find(guid)
+        if row is None:
+            raise click.ClickException(_no_delivery(guid))
+        click.echo(f"delivery  {row.guid}\nevent     {row.event}\nstate     {row.state} (failed tries: {row.tries})")
+        click.echo(
+            f"result    {row.result or '–'}\nreceived  {time.ctime(row.received_at)}\nsize      {row.size:,} bytes\n"
+        )
+        try:
+            click.echo(json.dumps(json.loads(row.body), indent=2, ensure_ascii=False))
+        except ValueError:
+            click.echo(row.body.decode("utf-8", "replace"))
+
+    asyncio.run(run())
+
+
+@deliveries.command("replay")
+@click.argument("guid")
+def replay_delivery(guid: str) -> None:
+    """Handle a delivery once more. A push that has its job already starts no second one."""
+
+    async def run() -> None:
+        async with _inbox() as inbox:
+            row = await inbox.find(guid)
+            if row is None or not await inbox.replay(row.guid):
+                raise click.ClickException(_no_delivery(guid))
+        click.echo(f"{row.guid} waits to be handled again; a running `gamma serve` takes it within a few seconds.")
+
+    asyncio.run(run())
+
+
+async def _serve(settings: Settings) -> int:
+    from gamma_bot.app import Gamma
+    from gamma_bot.startup import parts_of, render
+    from gamma_bot.store.database import StoreUnavailable
+
+    service = Gamma(settings)
+    try:
+        await service.start()
+    except (StoreUnavailable, OSError) as error:
+        await service.stop()
+        click.echo(f"gamma: can't start: {error}", err=True)
+        return 1
+    click.echo(f"Gamma {__version__} listens on {service.url}\n{render(parts_of(settings, service.url))}", err=True)
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    await ended.wait()
+    click.echo("Stopping; running jobs go on and are found again at the next start.", err=True)
+    await service.stop()
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def _inbox() -> AsyncIterator[Inbox]:
+    from gamma_bot.store.database import Database, StoreUnavailable
+    from gamma_bot.store.inbox import Inbox
+
+    database = Database(_settings().store_url)
+    inbox = Inbox(database)
+    try:
+        await asyncio.to_thread(database.create_tables)
+        yield inbox
+    except StoreUnavailable as error:
+        raise click.ClickException(f"the store can't be read: {error}") from None
+    finally:
+        inbox.close()
+        database.close()
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [f"GAMMA_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors()]
+        raise click.UsageError("\n".join(["the environment or .env can't be used:", *lines])) from None
+
+
+def _no_delivery(guid: str) -> str:
+    return f"no single delivery has a GUID that begins with {guid!r}; `gamma deliveries list` shows them"
+
+
+def _log_to_stderr(level: int) -> None:
+    readable = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([] if readable else [structlog.processors.format_exc_info]),
+            structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

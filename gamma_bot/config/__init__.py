@@ -1,0 +1,1 @@
+"""``gamma.yml``: its schema, its loader, and errors with line and column."""

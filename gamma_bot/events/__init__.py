@@ -1,0 +1,1 @@
+"""Stored deliveries become intents: one module per family of GitHub events."""

@@ -1,0 +1,131 @@
+"""Stored deliveries get their effect: each is understood, handed on, and marked, in this order.
+
+A crash between handing on and marking repeats the delivery. That is harmless: a job's workflow id comes from the
+GUID, and everything else only records what GitHub says (I2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, assert_never
+
+import structlog
+
+from gamma_bot.events import pull_request, push
+from gamma_bot.events.intents import Ignored, Intent, PullRequestSeen, TrainPush
+from gamma_bot.jobs.push import Push
+from gamma_bot.store.database import StoreUnavailable
+from gamma_bot.store.inbox import DeliveryRecord, Inbox
+from gamma_bot.store.pulls import PullRecord
+
+_MOST_TRIES = 5
+_RETRY_SECONDS = 2.0
+
+log = structlog.get_logger()
+
+
+class Dispatcher:
+    """Takes deliveries from the inbox in the order of their arrival.
+
+    Args:
+        train: start the job of a push; starting it twice starts one.
+        show_pull_request: record a pull request and let its comment follow.
+        own_login: the bot's own account at GitHub, ``None`` where nobody knows.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        branches: Sequence[str],
+        *,
+        train: Callable[[Push], Awaitable[None]],
+        show_pull_request: Callable[[PullRecord, bool], Awaitable[None]],
+        own_login: Callable[[], Awaitable[str | None]],
+    ) -> None:
+        self._inbox = inbox
+        self._branches = branches
+        self._train = train
+        self._show_pull_request = show_pull_request
+        self._own_login = own_login
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something was stored."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Dispatch until cancelled: first what a crash left over, then what comes in."""
+        while True:
+            self._wake.clear()
+            try:
+                failed = await self.drain()
+            except StoreUnavailable as error:
+                log.warning("dispatch.store_unavailable", error=str(error))
+                failed = True
+            try:
+                await asyncio.wait_for(self._wake.wait(), _RETRY_SECONDS if failed else None)
+            except TimeoutError:
+                continue
+
+    async def drain(self) -> bool:
+        """Handle everything that waits, once. True if something failed and is to be tried again."""
+        failed, after = False, 0
+        while batch := await self._inbox.waiting(after=after):
+            results: dict[int, str] = {}
+            try:
+                for delivery in batch:
+                    failed |= not await self._handle(delivery, results)
+            finally:
+                # One commit for all of them: a burst of deliveries that mean nothing must not keep the disk busy.
+                await self._inbox.done(results)
+            after = batch[-1].seq
+        return failed
+
+    async def _handle(self, delivery: DeliveryRecord, results: dict[int, str]) -> bool:
+        try:
+            intent = await self._understand(delivery)
+            result = await self._hand_on(intent)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            # A payload that no code of ours expected must neither stop the others nor vanish: it is parked.
+            park = delivery.tries + 1 >= _MOST_TRIES
+            log.exception("dispatch.failed", delivery=delivery.guid, event_name=delivery.event, parked=park)
+            await self._inbox.failed(delivery.seq, f"{type(error).__name__}: {error}", park=park)
+            return park
+        results[delivery.seq] = result
+        return True
+
+    async def _understand(self, delivery: DeliveryRecord) -> Intent:
+        if delivery.event not in ("push", "pull_request"):
+            return Ignored(f"{delivery.event} means nothing to Gamma")
+        try:
+            payload = json.loads(delivery.body)
+        except ValueError:
+            return Ignored("the body is not JSON: set the webhook's content type to application/json")
+        if not isinstance(payload, Mapping):
+            return Ignored("the body is not a JSON object")
+        if delivery.event == "pull_request":
+            return pull_request.understand(payload, self._branches)
+        return push.understand(delivery.guid, payload, self._branches, await self._login_if_bot(payload))
+
+    async def _hand_on(self, intent: Intent) -> str:
+        match intent:
+            case TrainPush(push=found):
+                await self._train(found)
+                log.info("dispatch.train", delivery=found.guid, repo=found.repository, job=found.job)
+                return f"job {found.job}"
+            case PullRequestSeen(pull=pull, is_open=is_open):
+                await self._show_pull_request(pull, is_open)
+                return f"pull request {pull.number} {'open' if is_open else 'closed'}"
+            case Ignored(reason=reason):
+                return f"ignored: {reason}"
+            case _:
+                assert_never(intent)
+
+    async def _login_if_bot(self, payload: Mapping[str, Any]) -> str | None:
+        # Only a bot can be us; asking GitHub who we are is spared for everybody else.
+        sender = payload.get("sender") or {}
+        return await self._own_login() if sender.get("type") == "Bot" else None

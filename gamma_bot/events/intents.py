@@ -1,0 +1,33 @@
+"""What a delivery can mean to Gamma. Most deliveries mean nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gamma_bot.jobs.push import Push
+from gamma_bot.store.pulls import PullRecord
+
+
+@dataclass(frozen=True)
+class TrainPush:
+    """Train the head of this push."""
+
+    push: Push
+
+
+@dataclass(frozen=True)
+class PullRequestSeen:
+    """A pull request opened, moved or closed: its comment shows the newest result of its branch."""
+
+    pull: PullRecord
+    is_open: bool
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """Nothing to do, and why."""
+
+    reason: str
+
+
+Intent = TrainPush | PullRequestSeen | Ignored

@@ -1,0 +1,140 @@
+"""What Gamma reads of a repository: files, diffs, pull requests, and the tree at a commit."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+
+from gamma_bot.github.errors import GitHubError, NotFound, Rejected
+from gamma_bot.github.gateway import Installation
+
+_LARGEST_ARCHIVE_BYTES = 2 * 1024**3
+_DOWNLOAD_TIMEOUT = aiohttp.ClientTimeout(total=1800, sock_connect=10, sock_read=60)
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    """A pull request as GitHub shows it now."""
+
+    number: int
+    head_branch: str
+    head_sha: str
+    head_repository_id: int | None
+    base_branch: str
+    state: str
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """A file of a diff, in GitHub's words."""
+
+    path: str
+    status: str
+    additions: int
+    deletions: int
+    patch: str | None
+
+
+class Repository:
+    """Reads one repository (``owner/name``) through its installation."""
+
+    def __init__(self, installation: Installation, full_name: str) -> None:
+        self.installation = installation
+        self.full_name = full_name
+        self._path = f"/repos/{full_name}"
+
+    async def file(self, path: str, ref: str) -> bytes | None:
+        """A file's content at a commit; ``None`` if there is no such file.
+
+        Raises:
+            GitHubError
+        """
+        for wait in (0.3, 1.0, 2.0, None):
+            try:
+                found = await self.installation.get(f"{self._path}/contents/{quote(path)}?ref={quote(ref)}")
+            except NotFound as error:
+                # Right after a push GitHub may not know the commit yet on every machine of its own.
+                if wait is None or "no commit found" not in error.message.lower():
+                    return None
+                await asyncio.sleep(wait)
+                continue
+            if not isinstance(found, dict) or found.get("type") != "file":
+                return None
+            return base64.b64decode(found.get("content") or "")
+        return None
+
+    async def pull_requests_of(self, branch: str) -> Sequence[PullRequest]:
+        """The open pull requests from a branch of this repository (not of forks).
+
+        Raises:
+            GitHubError
+        """
+        owner = self.full_name.split("/")[0]
+        found = await self.installation.get(
+            f"{self._path}/pulls?state=open&per_page=100&head={quote(owner, safe='')}:{quote(branch, safe='')}"
+        )
+        return [pull_request(item) for item in found]
+
+    async def changes(self, base: str, head: str) -> Sequence[FileChange]:
+        """The files that differ between two commits (at most 300: GitHub's limit); empty if they can't be compared.
+
+        Raises:
+            GitHubError
+        """
+        try:
+            found = await self.installation.get(f"{self._path}/compare/{quote(base)}...{quote(head)}")
+        except (NotFound, Rejected):
+            return []  # history was rewritten: the old commit is gone
+        return [
+            FileChange(f["filename"], f["status"], f["additions"], f["deletions"], f.get("patch"))
+            for f in found.get("files", [])
+        ]
+
+    async def download(self, sha: str, target: Path) -> None:
+        """Write the tree at a commit to ``target`` as a gzipped tarball; complete or not at all.
+
+        GitHub redirects to another host. That address carries its own permission, so our token stays here.
+
+        Raises:
+            GitHubError
+        """
+        route = f"GET {self._path}/tarball/{sha}"
+        location = await self.installation.redirect_of(f"{self._path}/tarball/{quote(sha)}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_suffix(".partial")
+        session = self.installation.app.session
+        try:
+            async with session.get(location, timeout=_DOWNLOAD_TIMEOUT, headers={"User-Agent": "gamma-bot"}) as answer:
+                if answer.status != 200:
+                    raise GitHubError(answer.status, "the archive could not be downloaded", route)
+                written = 0
+                with partial.open("wb") as file:
+                    async for chunk in answer.content.iter_chunked(1 << 18):
+                        written += len(chunk)
+                        if written > _LARGEST_ARCHIVE_BYTES:
+                            raise Rejected(413, "the archive of the repository is larger than 2 GiB", route)
+                        file.write(chunk)
+            partial.replace(target)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise GitHubError(0, f"the download broke off ({type(error).__name__})", route) from None
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def pull_request(payload: dict[str, Any]) -> PullRequest:
+    """Read GitHub's pull request object, from the API or from a webhook."""
+    return PullRequest(
+        number=payload["number"],
+        head_branch=payload["head"]["ref"],
+        head_sha=payload["head"]["sha"],
+        head_repository_id=(payload["head"].get("repo") or {}).get("id"),
+        base_branch=payload["base"]["ref"],
+        state=payload["state"],
+    )

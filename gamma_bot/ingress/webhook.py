@@ -1,0 +1,64 @@
+"""``POST /webhook``: read at most 25 MiB, verify, store, answer. No GitHub call, no parsing that can fail late."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from gamma_bot.ingress.signature import is_signed_by
+from gamma_bot.store.database import StoreUnavailable
+from gamma_bot.store.inbox import Delivery, Inbox, Stored
+
+# GitHub does not deliver payloads over 25 MB; aiohttp's own default limit is 1 MiB.
+LARGEST_BODY_BYTES = 25 * 1024 * 1024
+
+_LONGEST_NAME = 200
+
+
+class Webhook:
+    """The endpoint that GitHub delivers to.
+
+    Answers: 202 stored, 200 known already, 400 headers missing, 401 signature missing or wrong, 413 too large,
+    503 could not be stored (GitHub then shows the delivery as failed, and it can be delivered again).
+    """
+
+    def __init__(self, inbox: Inbox, secrets: Sequence[bytes]) -> None:
+        self._inbox = inbox
+        self._secrets = tuple(secrets)
+
+    def add_routes(self, app: web.Application) -> None:
+        """Serve both names that the outside relies on."""
+        app.router.add_post("/webhook", self.receive)
+        app.router.add_post("/api/webhooks/github", self.receive)
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """Handle one delivery."""
+        if not self._secrets:
+            return _answer(
+                503, "no webhook secret is configured: set GAMMA_GITHUB_WEBHOOK_SECRET and start Gamma again"
+            )
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            return _answer(413, f"the payload is larger than {LARGEST_BODY_BYTES} bytes")
+        headers = request.headers
+        if not is_signed_by(body, headers.get("X-Hub-Signature-256", ""), self._secrets):
+            return _answer(401, "X-Hub-Signature-256 is missing or does not match the body and the webhook secret")
+        guid, event = headers.get("X-GitHub-Delivery", ""), headers.get("X-GitHub-Event", "")
+        if not (guid and event) or len(guid) > _LONGEST_NAME or len(event) > _LONGEST_NAME:
+            return _answer(400, "a webhook needs the headers X-GitHub-Delivery and X-GitHub-Event")
+        try:
+            stored = await self._inbox.offer(Delivery(guid, event, body, time.time()))
+        except StoreUnavailable:
+            return _answer(503, "the delivery could not be stored; deliver it again later")
+        match stored:
+            case Stored.NEW:
+                return _answer(202, "stored")
+            case Stored.DUPLICATE:
+                return _answer(200, "known already")
+
+
+def _answer(status: int, text: str) -> web.Response:
+    return web.Response(status=status, text=text + "\n")

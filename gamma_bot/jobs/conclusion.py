@@ -1,0 +1,124 @@
+"""From an outcome and what the job left behind to the facts of the final report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from gamma_bot.config.schema import GammaConfig
+from gamma_bot.github.errors import GitHubError
+from gamma_bot.github.gateway import GitHubApp
+from gamma_bot.github.repository import Repository
+from gamma_bot.jobs.record import facts_of
+from gamma_bot.jobs.verdict import conclude, judge_metrics
+from gamma_bot.reporting.facts import BaselineFacts, ChangedFile, JobFacts
+from gamma_bot.reporting.traceback import find_broken_lines
+from gamma_bot.store.jobs import JobRecord, Jobs
+from gamma_bot.store.pulls import Pulls
+from gamma_bot.tracking.runs import Run, Tracking, TrackingError
+from gamma_bot.training.trainer import Artifact, Ending, Outcome
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a job left at its trainer."""
+
+    log: Sequence[str]
+    log_dropped_bytes: int
+    source_roots: Sequence[str]
+    artifacts: Sequence[Artifact]
+
+
+class Conclusion:
+    """Gathers the facts of a job that is over."""
+
+    def __init__(self, tracking: Tracking, jobs: Jobs, pulls: Pulls, github: GitHubApp) -> None:
+        self._tracking = tracking
+        self._jobs = jobs
+        self._pulls = pulls
+        self._github = github
+
+    async def facts(
+        self, job: JobRecord, outcome: Outcome, config: GammaConfig, baseline_branch: str, evidence: Evidence
+    ) -> JobFacts:
+        """Judge the job's run against its baseline's and collect what there is to tell.
+
+        Raises:
+            TrackingError: the job's own run can't be read; try again later.
+        """
+        run = await self._tracking.read_run(job.run_id) if job.run_id else Run("", "", "")
+        baseline_job, baseline_run = await self._baseline(job, baseline_branch)
+        lines = judge_metrics(run, baseline_run, config.metrics)
+        verdict = conclude(outcome, lines, config.metrics)
+        base_sha = baseline_job.head_sha if baseline_job is not None else job.before_sha
+        changed = await self._changes(job, base_sha)
+        failed = outcome.ending in (Ending.USER_CODE, Ending.COMMAND)
+        known = facts_of(job)
+        return replace(
+            known,
+            state=verdict.state,
+            why=verdict.why,
+            hint=verdict.hint,
+            detail="",
+            gate_failed=verdict.gate_failed,
+            exit_code=outcome.exit_code,
+            started_at=outcome.started_at,
+            ended_at=outcome.ended_at,
+            wall_seconds=outcome.ended_at - outcome.started_at if outcome.started_at is not None else None,
+            metrics=lines,
+            baseline=self._baseline_facts(baseline_job, baseline_run),
+            baseline_branch=baseline_branch,
+            params=dict(run.params),
+            broken_lines=find_broken_lines(evidence.log, None, evidence.source_roots) if failed else (),
+            log_tail=tuple(evidence.log[-100:]),
+            log_dropped_bytes=evidence.log_dropped_bytes,
+            artifacts=_artifacts(run, evidence.artifacts),
+            changed_files=changed,
+            compared_with=base_sha if changed else None,
+            run_id=job.run_id,
+            run_url=self._tracking.run_url(run.experiment_id, run.run_id) if job.run_id else None,
+        )
+
+    async def _baseline(self, job: JobRecord, branch: str) -> tuple[JobRecord | None, Run | None]:
+        found = await self._jobs.finished_before(job, branch)
+        if found is None or found.run_id is None:
+            return None, None
+        try:
+            return found, await self._tracking.read_run(found.run_id)
+        except TrackingError as error:
+            # Deleted in MLflow by somebody: without its numbers it is no baseline.
+            log.warning("baseline.unreadable", job=job.id, baseline=found.id, error=str(error))
+            return None, None
+
+    def _baseline_facts(self, job: JobRecord | None, run: Run | None) -> BaselineFacts | None:
+        if job is None or run is None:
+            return None
+        return BaselineFacts(
+            branch=job.branch,
+            sha=job.head_sha,
+            job=job.id,
+            run_id=run.run_id,
+            url=self._tracking.run_url(run.experiment_id, run.run_id),
+        )
+
+    async def _changes(self, job: JobRecord, base_sha: str) -> tuple[ChangedFile, ...]:
+        if not base_sha.strip("0") or base_sha == job.head_sha:
+            return ()
+        repository = Repository(self._github.installation(job.installation_id), job.repository)
+        try:
+            found = await repository.changes(base_sha, job.head_sha)
+        except GitHubError as error:
+            # The verdict does not depend on the diff: it is told without it.
+            log.warning("diff.unreadable", job=job.id, error=str(error))
+            return ()
+        return tuple(ChangedFile(f.path, f.status, f.additions, f.deletions, f.patch) for f in found)
+
+
+def _artifacts(run: Run, left: Sequence[Artifact]) -> tuple[tuple[str, int], ...]:
+    """Files in MLflow and in the model folder; one that is in both counts once."""
+    found: Mapping[str, int] = {**{item.path: item.size for item in left}, **dict(run.artifacts)}
+    return tuple(sorted(found.items()))

@@ -1,0 +1,142 @@
+"""The durable engine: DBOS, set up the way Gamma needs it, and kept behind three verbs.
+
+DBOS is one per process and keeps a registry of workflows; both end with ``stop``. Nothing else imports it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Protocol
+
+import structlog
+from sqlalchemy import make_url
+
+# A constant of ours: by default it is a hash of the workflows' source, and then a deploy strands what is in flight.
+# Change the code of a workflow only behind ``Steps.changed``.
+APPLICATION_VERSION = "gamma-1"
+_EXECUTOR = "gamma"
+
+Values = Mapping[str, Any]
+
+log = structlog.get_logger()
+
+
+class Steps(Protocol):
+    """What a workflow may do that must be remembered."""
+
+    async def step(self, name: str, work: Callable[..., Awaitable[Values]], *args: Any) -> Values:
+        """Run ``work`` and record what it returns. After a crash it may run again: work is idempotent."""
+
+    async def receive(self, topic: str, timeout_seconds: float) -> Values | None:
+        """Sleep until somebody sends a message; ``None`` after the time-out."""
+
+    async def changed(self, name: str) -> bool:
+        """True for workflows that reach this place after the code changed: run the new code for them."""
+
+
+Workflow = Callable[[Steps, Values], Awaitable[Values]]
+Registered = Callable[[Values], Coroutine[Any, Any, Values]]
+
+
+class Engine:
+    """Starts workflows, sends them messages, and finishes after a crash what had begun.
+
+    Args:
+        url: SQLAlchemy URL of the engine's own tables.
+        workflows: by name; the name is stored, so it never changes.
+    """
+
+    def __init__(self, url: str, workflows: Mapping[str, Workflow]) -> None:
+        self._url = url
+        self._workflows = dict(workflows)
+        self._registered: dict[str, Registered] = {}
+
+    async def start(self) -> None:
+        """Open the engine and resume every workflow that a crash interrupted."""
+        from dbos import DBOS, DBOSPortableJSONSerializer
+
+        parsed = make_url(self._url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            # DBOS leaves SQLite at its rollback journal, which is half as fast and blocks readers.
+            with sqlite3.connect(parsed.database) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+            connection.close()
+        DBOS(
+            config={
+                "name": "gamma",
+                "system_database_url": self._url,
+                "application_version": APPLICATION_VERSION,
+                "executor_id": _EXECUTOR,
+                "serializer": DBOSPortableJSONSerializer(),
+                "log_level": "WARNING",
+                "max_executor_threads": 16,
+                "notification_listener_polling_interval_sec": 0.2,
+            }
+        )
+        logging.getLogger("dbos").setLevel(logging.WARNING)
+        steps = _DbosSteps()
+        for name, workflow in self._workflows.items():
+            self._registered[name] = _register(name, workflow, steps)
+        await asyncio.to_thread(DBOS.launch)
+
+    async def begin(self, name: str, workflow_id: str, values: Values) -> None:
+        """Start a workflow. The same id again starts nothing."""
+        from dbos import DBOS, SetWorkflowID
+
+        with SetWorkflowID(workflow_id):
+            await DBOS.start_workflow_async(self._registered[name], dict(values))
+
+    async def send(self, workflow_id: str, topic: str, message: Values, *, once: str) -> None:
+        """Wake a workflow. A message with the same ``once`` arrives once."""
+        from dbos import DBOS
+
+        await DBOS.send_async(workflow_id, dict(message), topic, idempotency_key=once)
+
+    async def is_running(self, workflow_id: str) -> bool:
+        """Whether a workflow is under way here or waits to be resumed."""
+        from dbos import DBOS
+
+        status = await DBOS.get_workflow_status_async(workflow_id)
+        return status is not None and status.status in ("PENDING", "ENQUEUED")
+
+    async def stop(self) -> None:
+        """Let go of everything. Workflows under way stay pending and go on at the next start."""
+        from dbos import DBOS
+
+        await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
+
+
+class _DbosSteps:
+    """``Steps`` by DBOS. The workflow that calls is known to DBOS from the context."""
+
+    async def step(self, name: str, work: Callable[..., Awaitable[Values]], *args: Any) -> Values:
+        from dbos import DBOS
+
+        async def run() -> dict[str, Any]:
+            return dict(await work(*args))
+
+        return await DBOS.run_step_async({"name": name}, run)
+
+    async def receive(self, topic: str, timeout_seconds: float) -> Values | None:
+        from dbos import DBOS
+
+        message = await DBOS.recv_async(topic, timeout_seconds)
+        return dict(message) if message is not None else None
+
+    async def changed(self, name: str) -> bool:
+        from dbos import DBOS
+
+        return await DBOS.patch_async(name)
+
+
+def _register(name: str, workflow: Workflow, steps: Steps) -> Registered:
+    from dbos import DBOS
+
+    async def run(values: Values) -> Values:
+        return dict(await workflow(steps, values))
+
+    run.__qualname__ = f"gamma.{name}"
+    return DBOS.workflow(name=name)(run)

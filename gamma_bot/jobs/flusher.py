@@ -1,0 +1,129 @@
+"""Makes GitHub show what our store says: every surface, repeated until it worked.
+
+An answer that never came may hide a success. So before a create is repeated, the check run is looked up by its
+``external_id`` and the comment by its marker; before an update with annotations is repeated, the check run is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+
+from gamma_bot.github import checks, comments
+from gamma_bot.github.errors import GitHubError, NotFound
+from gamma_bot.github.gateway import GitHubApp, Installation
+from gamma_bot.jobs.presenter import MARKER
+from gamma_bot.store.database import StoreUnavailable
+from gamma_bot.store.surfaces import Surface, Surfaces
+
+_LONGEST_WAIT_SECONDS = 900.0
+
+log = structlog.get_logger()
+
+
+class Flusher:
+    """Sends dirty surfaces to GitHub, one call per surface at a time."""
+
+    def __init__(self, github: GitHubApp, surfaces: Surfaces) -> None:
+        self._github = github
+        self._surfaces = surfaces
+        self._wake = asyncio.Event()
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+
+    def wake(self) -> None:
+        """There may be something new to show."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Flush until cancelled."""
+        try:
+            while True:
+                self._wake.clear()
+                try:
+                    await self._start_due()
+                    due = await self._surfaces.next_due()
+                except StoreUnavailable as error:
+                    log.warning("flush.store_unavailable", error=str(error))
+                    due = time.time() + 2
+                # What is under way is still dirty and due; its end wakes us.
+                wait = None if due is None or self._under_way else max(0.05, due - time.time())
+                if due is not None and self._under_way:
+                    wait = max(1.0, due - time.time())
+                try:
+                    await asyncio.wait_for(self._wake.wait(), wait)
+                except TimeoutError:
+                    continue
+        finally:
+            for task in self._under_way.values():
+                task.cancel()
+            await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+
+    async def _start_due(self) -> None:
+        for surface in await self._surfaces.dirty(time.time()):
+            if surface.key not in self._under_way:
+                task = asyncio.create_task(self._flush(surface), name=f"flush {surface.key}")
+                self._under_way[surface.key] = task
+                task.add_done_callback(lambda _, key=surface.key: self._finished(key))  # type: ignore[misc]
+
+    def _finished(self, key: str) -> None:
+        del self._under_way[key]
+        self._wake.set()
+
+    async def _flush(self, surface: Surface) -> None:
+        installation = self._github.installation(surface.installation_id)
+        try:
+            show = self._show_check if surface.kind == "check" else self._show_comment
+            github_id = await show(installation, surface)
+            await self._surfaces.flushed(surface, github_id)
+        except GitHubError as error:
+            await self._failed(surface, error)
+        except StoreUnavailable as error:
+            log.warning("flush.store_unavailable", error=str(error), surface=surface.key)
+
+    async def _failed(self, surface: Surface, error: GitHubError) -> None:
+        wait = error.retry_after_seconds or min(_LONGEST_WAIT_SECONDS, 0.5 * 2**surface.failures)
+        if isinstance(error, NotFound) and surface.github_id is not None:
+            # Somebody deleted our comment, or the repository moved: it is made again.
+            await self._surfaces.lost(surface)
+        elif not error.passes_by_itself:
+            wait = max(wait, 60.0)
+        log.warning(
+            "flush.failed", surface=surface.key, job=surface.job, error=str(error), retry_seconds=round(wait, 1)
+        )
+        try:
+            await self._surfaces.failed(surface, str(error), time.time() + wait)
+        except StoreUnavailable:
+            return  # the surface stays dirty and due
+
+    async def _show_check(self, installation: Installation, surface: Surface) -> int:
+        """Bring a check run to GitHub; its id there."""
+        found = surface.github_id
+        if found is None and surface.tried:
+            found = await checks.find(installation, surface.repository, surface.body)
+        if found is None:
+            await self._surfaces.trying(surface)
+            return await checks.create(installation, surface.repository, surface.body)
+        if found != surface.github_id:
+            await self._surfaces.adopted(surface, found)
+        if surface.tried == surface.desired:
+            seen = await checks.read(installation, surface.repository, found)
+            if checks.shows(seen, surface.body):
+                return found
+        await self._surfaces.trying(surface)
+        await checks.update(installation, surface.repository, found, surface.body)
+        return found
+
+    async def _show_comment(self, installation: Installation, surface: Surface) -> int:
+        """Bring a comment to GitHub; its id there."""
+        number, body = int(surface.subject), str(surface.body["body"])
+        found = surface.github_id
+        if found is None:
+            found = await comments.find(installation, surface.repository, number, MARKER)
+            if found is not None:
+                await self._surfaces.adopted(surface, found)
+        if found is None:
+            return await comments.create(installation, surface.repository, number, body)
+        await comments.edit(installation, surface.repository, found, body)
+        return found

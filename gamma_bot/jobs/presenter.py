@@ -1,0 +1,148 @@
+"""From what is recorded of a job to what its check runs and comments should show.
+
+Nothing is sent from here: the wanted state is written down, and the flusher makes GitHub show it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from gamma_bot.config.errors import Problem
+from gamma_bot.jobs.record import facts_of
+from gamma_bot.reporting.checks import check_report, config_mistakes_report, nothing_to_train_report
+from gamma_bot.reporting.comments import sticky_comment
+from gamma_bot.reporting.facts import CheckReport, State
+from gamma_bot.store.jobs import JobRecord, Jobs
+from gamma_bot.store.pulls import Pulls
+from gamma_bot.store.surfaces import Surfaces
+
+TRAIN_CHECK = "gamma / train"
+CONFIG_CHECK = "gamma / config"
+MARKER = "<!-- gamma:sticky -->"
+
+# A check run that changes more often than this is noise to people and to GitHub's limits.
+PROGRESS_SECONDS = 15.0
+
+
+class Presenter:
+    """Writes down what GitHub should show.
+
+    Args:
+        on_news: called when something new is to be shown.
+    """
+
+    def __init__(self, jobs: Jobs, pulls: Pulls, surfaces: Surfaces, on_news: Callable[[], None]) -> None:
+        self._jobs = jobs
+        self._pulls = pulls
+        self._surfaces = surfaces
+        self._on_news = on_news
+
+    async def show_check(self, job: JobRecord) -> None:
+        """The check run of a job tells what is recorded of it."""
+        key = f"check:{job.id}"
+        facts = facts_of(job)
+        not_before = 0.0
+        if facts.state is State.RUNNING:
+            shown = await self._surfaces.get(key)
+            if shown is not None and shown.flushed_at is not None and shown.body.get("status") == "in_progress":
+                not_before = shown.flushed_at + PROGRESS_SECONDS
+        await self._want_check(key, TRAIN_CHECK, job, check_report(facts), not_before=not_before)
+
+    async def show_mistakes(self, job: JobRecord, problems: Sequence[Problem]) -> None:
+        """**gamma / config** fails with every mistake in ``gamma.yml`` at its line."""
+        await self._want_check(f"config:{job.id}", CONFIG_CHECK, job, config_mistakes_report(problems))
+
+    async def show_nothing_to_train(self, job: JobRecord) -> None:
+        """**gamma / config** says, neutrally, what to add."""
+        await self._want_check(f"config:{job.id}", CONFIG_CHECK, job, nothing_to_train_report())
+
+    async def show_comments(self, job: JobRecord) -> None:
+        """Every open pull request of the job's branch tells its newest result."""
+        for pull in await self._pulls.of_branch(job.repository_id, job.branch):
+            await self.show_comment(job.repository_id, job.branch, pull.number, pull.head_sha)
+        self._on_news()
+
+    async def show_comment(self, repository_id: int, branch: str, number: int, head_sha: str) -> None:
+        """The comment of one pull request: the job of its head, and the last result while that is not over."""
+        newest = await self._jobs.newest_of_branch(repository_id, branch, sha=head_sha)
+        newest = newest or await self._jobs.newest_of_branch(repository_id, branch)
+        if newest is None:
+            return
+        previous = None
+        if newest.state not in (State.SUCCEEDED, State.FAILED):
+            previous = await self._jobs.newest_of_branch(repository_id, branch, states=(State.SUCCEEDED, State.FAILED))
+        body = sticky_comment(
+            facts_of(newest), previous=facts_of(previous) if previous is not None else None, marker=MARKER
+        )
+        await self._surfaces.want(
+            f"comment:{repository_id}:{number}",
+            kind="comment",
+            job=newest.id,
+            installation_id=newest.installation_id,
+            repository=newest.repository,
+            subject=str(number),
+            body={"body": body},
+            as_of=max(newest.updated_at, previous.updated_at if previous is not None else 0.0),
+        )
+        self._on_news()
+
+    async def _want_check(
+        self, key: str, name: str, job: JobRecord, report: CheckReport, *, not_before: float = 0.0
+    ) -> None:
+        facts = facts_of(job)
+        body = {
+            "name": name,
+            "head_sha": job.head_sha,
+            "external_id": job.id,
+            "details_url": facts.details_url,
+            "status": report.status,
+            "output": {"title": report.title, "summary": report.summary},
+        }
+        output = body["output"]
+        assert isinstance(output, dict)
+        if report.text:
+            output["text"] = report.text
+        if report.annotations:
+            output["annotations"] = _annotations(report)
+        if facts.started_at is not None:
+            body["started_at"] = _iso(facts.started_at)
+        if report.conclusion is not None:
+            body["conclusion"] = report.conclusion
+            body["completed_at"] = _iso(facts.ended_at or job.updated_at)
+        wanted = await self._surfaces.want(
+            key,
+            kind="check",
+            job=job.id,
+            installation_id=job.installation_id,
+            repository=job.repository,
+            subject=name,
+            body=body,
+            as_of=job.updated_at,
+            not_before=not_before,
+        )
+        if wanted:
+            self._on_news()
+
+
+def _annotations(report: CheckReport) -> Sequence[dict[str, object]]:
+    """GitHub's annotations, at most 50 in a request; columns only where they stay on one line."""
+    found: list[dict[str, object]] = []
+    for item in report.annotations[:50]:
+        annotation: dict[str, object] = {
+            "path": item.path,
+            "start_line": item.start_line,
+            "end_line": item.end_line,
+            "annotation_level": item.level,
+            "title": item.title[:255],
+            "message": item.message[:60_000],
+        }
+        if item.start_line == item.end_line and item.start_column is not None:
+            annotation["start_column"] = item.start_column
+            annotation["end_column"] = item.end_column or item.start_column
+        found.append(annotation)
+    return found
+
+
+def _iso(moment: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))

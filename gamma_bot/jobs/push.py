@@ -1,0 +1,54 @@
+"""A push that asks for training, as understood from its webhook."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+SKIP_MARKER = "[skip gamma]"
+
+
+@dataclass(frozen=True)
+class Push:
+    """One push to a branch that trains.
+
+    Attributes:
+        guid: the delivery's GUID, which the job's id is made from.
+        before: the branch's head before the push; 40 zeros for a new branch.
+        pushed_at: Unix seconds, GitHub's clock: what orders pushes, since deliveries come in any order.
+        changed_paths: the files that its commits touch; ``None`` where the payload can't tell (a branch made from
+            existing commits, more commits than a payload holds).
+        html_url: the repository's address for people.
+    """
+
+    guid: str
+    installation_id: int
+    repository_id: int
+    repository: str
+    branch: str
+    before: str
+    after: str
+    pusher: str
+    message: str
+    pushed_at: float
+    html_url: str
+    changed_paths: tuple[str, ...] | None = None
+    skip: bool = False
+
+    @property
+    def job(self) -> str:
+        """The id of the job that this push is: the same however often the delivery comes (I3)."""
+        return "j" + hashlib.sha256(self.guid.encode()).hexdigest()[:12]
+
+    def to_json(self) -> dict[str, Any]:
+        """The push as plain JSON values."""
+        return {**asdict(self), "changed_paths": None if self.changed_paths is None else list(self.changed_paths)}
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Push:
+        """The push that ``to_json`` wrote; fields of a newer Gamma are left out."""
+        known = {name: values[name] for name in Push.__dataclass_fields__ if name in values}
+        paths = known.get("changed_paths")
+        return Push(**{**known, "changed_paths": None if paths is None else tuple(paths)})

@@ -1,0 +1,328 @@
+"""The durable workflow of a job: from the push to the verdict.
+
+Every line of ``train`` is a recorded step that may run twice, when the bot dies between the effect and the record.
+What makes the second run harmless is said at the step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, assert_never
+
+import structlog
+
+from gamma_bot.config.schema import GammaConfig
+from gamma_bot.github.errors import Forbidden, GitHubError, NotFound
+from gamma_bot.github.gateway import GitHubApp
+from gamma_bot.github.repository import Repository
+from gamma_bot.jobs.conclusion import Conclusion, Evidence
+from gamma_bot.jobs.engine import Steps, Values
+from gamma_bot.jobs.plan import CONFIG_PATH, DEFAULT_SCRIPT, Decision, Mistakes, NothingToRun, Plan, Skip, decide
+from gamma_bot.jobs.presenter import Presenter
+from gamma_bot.jobs.push import Push
+from gamma_bot.jobs.record import dump_facts, facts_of, new_job
+from gamma_bot.reporting.facts import State
+from gamma_bot.store.database import StoreUnavailable
+from gamma_bot.store.jobs import JobRecord, Jobs
+from gamma_bot.store.pulls import PullRecord, Pulls
+from gamma_bot.tracking.addresses import tracking_environment
+from gamma_bot.tracking.runs import RunStatus, Tracking, TrackingError
+from gamma_bot.training.trainer import Attempt, Ending, Outcome, Trainer, TrainingSpec
+
+OUTCOME = "outcome"
+# A job's own time limit ends it long before; this only bounds how long a workflow can sleep.
+_LONGEST_JOB_SECONDS = 60 * 24 * 3600.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The collaborators of a job.
+
+    Attributes:
+        trainers: by executor name; the first one is the default.
+        branches: patterns of branches that train; the first one is the default baseline.
+        page_url: the address of a job's page, by job id.
+        patience_seconds: how long a step goes on trying while GitHub, MLflow or the store are out of reach.
+    """
+
+    jobs: Jobs
+    pulls: Pulls
+    presenter: Presenter
+    github: GitHubApp
+    trainers: Mapping[str, Trainer]
+    tracking: Tracking
+    data_dir: Path
+    branches: tuple[str, ...]
+    page_url: Callable[[str], str]
+    patience_seconds: float = 900.0
+
+
+class Story:
+    """Tells a push to its end."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._conclusion = Conclusion(parts.tracking, parts.jobs, parts.pulls, parts.github)
+
+    async def train(self, steps: Steps, push: Values) -> Values:
+        """The workflow. Its result is the job's final state, in a word."""
+        await steps.step("open", self._careful(self._open), push)  # the Checks tab shows it as queued
+        plan = await steps.step("plan", self._careful(self._plan), push)  # gamma.yml at the head commit
+        if plan.get("go"):
+            launched = await steps.step("launch", self._careful(self._launch), push, plan)
+            if launched.get("go"):
+                outcome = await steps.receive(OUTCOME, _LONGEST_JOB_SECONDS)  # sleeps; the watcher wakes it
+                return await steps.step("conclude", self._careful(self._conclude), push, plan, outcome)
+            plan = launched
+        if "failed" in plan:
+            return await steps.step("give up", self._careful(self._give_up), push, plan)
+        return plan
+
+    async def _open(self, values: Values) -> Values:
+        """Twice: the job's id comes from the delivery, an existing row stays."""
+        push = Push.from_json(values)
+        job = await self._parts.jobs.open(new_job(push, details_url=self._parts.page_url(push.job), now=time.time()))
+        await self._parts.presenter.show_check(job)
+        return {"job": job.id}
+
+    async def _plan(self, values: Values) -> Values:
+        """Twice: only reads, and writes the same again."""
+        push = Push.from_json(values)
+        repository = self._repository(push)
+        decision, _ = await asyncio.gather(self._decide(push, repository), self._refresh_pulls(push, repository))
+        match decision:
+            case Plan(config=config, command=command, executor=executor):
+                baseline = config.baseline or await self._base_branch(push)
+                plan = {
+                    "config": config.model_dump(mode="json"),
+                    "command": list(command),
+                    "executor": executor,
+                    "baseline": baseline,
+                }
+                job = await self._change(
+                    push.job,
+                    executor=executor,
+                    timeout_seconds=config.train.timeout,
+                    plan=plan,
+                    facts={"executor": executor, "command": " ".join(command), "baseline_branch": baseline},
+                )
+                await self._parts.presenter.show_comments(job)
+                return {"go": True, **plan}
+            case Skip(why=why, hint=hint):
+                await self._end(push.job, State.SKIPPED, why, hint)
+            case NothingToRun():
+                why = "There is nothing to train: the commit has no gamma.yml and no train.py."
+                job = await self._end(push.job, State.SKIPPED, why, "`gamma / config` says what to add.")
+                await self._parts.presenter.show_nothing_to_train(job)
+            case Mistakes(problems=problems):
+                count = f"{len(problems)} mistakes" if len(problems) != 1 else "a mistake"
+                why = f"gamma.yml has {count}, so nothing was trained."
+                job = await self._end(push.job, State.FAILED, why, "`gamma / config` shows where.")
+                await self._parts.presenter.show_mistakes(job, problems)
+            case _:
+                assert_never(decision)
+        return {"go": False}
+
+    async def _launch(self, values: Values, plan: Values) -> Values:
+        """Twice: the archive is the same, the run is found by its tags, the trainer knows the attempt's name (I3)."""
+        push = Push.from_json(values)
+        config = GammaConfig.model_validate(plan["config"])
+        attempt = Attempt(push.job)
+        archive = self._archive(attempt)
+        job = await self._change(push.job, state=State.PREPARING, facts={"detail": "fetching the code"})
+        await self._parts.presenter.show_check(job)
+        run_id, _ = await asyncio.gather(self._open_run(push, attempt), self._download(push, archive))
+        # Recorded before the job can exist anywhere, so that whatever comes of it has a place.
+        await self._parts.jobs.change(push.job, run_id=run_id)
+        await self._parts.trainers[plan["executor"]].submit(
+            TrainingSpec(
+                attempt=attempt,
+                source=archive,
+                command=tuple(plan["command"]),
+                hyperparameters=config.train.hyperparameters,
+                environment={
+                    **tracking_environment(self._parts.tracking.uri, run_id, push.repository),
+                    "GAMMA_REPOSITORY": push.repository,
+                    "GAMMA_BRANCH": push.branch,
+                    "GAMMA_SHA": push.after,
+                },
+                timeout_seconds=config.train.timeout,
+                memory_bytes=config.train.memory,
+            )
+        )
+        return {"go": True, "run_id": run_id}
+
+    async def _conclude(self, values: Values, plan: Values, message: Values | None) -> Values:
+        """Twice: the first recorded end stays, and is shown again."""
+        push = Push.from_json(values)
+        outcome = _outcome(message)
+        job = await self._parts.jobs.get(push.job)
+        assert job is not None
+        attempt = Attempt(push.job)
+        trainer = self._parts.trainers[plan["executor"]]
+        if not job.final:
+            await self._refresh_pulls(push, self._repository(push))
+            await self._close_run(job, outcome)
+            config = GammaConfig.model_validate(plan["config"])
+            facts = await self._conclusion.facts(
+                job,
+                outcome,
+                config,
+                plan["baseline"],
+                Evidence(
+                    log=await trainer.log_tail(attempt, 400),
+                    log_dropped_bytes=await trainer.log_dropped(attempt),
+                    source_roots=await trainer.source_roots(attempt),
+                    artifacts=await trainer.artifacts(attempt),
+                ),
+            )
+            job = await self._parts.jobs.change(push.job, state=facts.state, facts=dump_facts(facts))
+        await self._parts.presenter.show_check(job)
+        await self._parts.presenter.show_comments(job)
+        await trainer.forget(attempt)
+        await asyncio.to_thread(self._archive(attempt).unlink, missing_ok=True)
+        log.info("job.ended", job=job.id, repo=job.repository, state=job.state, ending=outcome.ending.value)
+        return {"state": job.state}
+
+    async def _give_up(self, values: Values, reason: Values) -> Values:
+        """Twice: the first recorded end stays. What was opened in MLflow is closed by the sweep if not here."""
+        push = Push.from_json(values)
+        await self._end(push.job, State.FAILED, str(reason["failed"]), str(reason.get("hint", "")))
+        job = await self._parts.jobs.get(push.job)
+        if job is not None and job.run_id is not None:
+            await self._parts.tracking.close_run(job.run_id, RunStatus.FAILED)
+        return {"state": State.FAILED}
+
+    async def _decide(self, push: Push, repository: Repository) -> Decision:
+        text = None if push.skip else await repository.file(CONFIG_PATH, push.after)
+        script = None
+        if text is None and not push.skip:
+            script = await repository.file(DEFAULT_SCRIPT, push.after)
+        return decide(
+            push,
+            text,
+            has_default_script=script is not None,
+            executors=tuple(self._parts.trainers),
+            default_executor=next(iter(self._parts.trainers)),
+        )
+
+    async def _refresh_pulls(self, push: Push, repository: Repository) -> None:
+        """A webhook about a pull request can be missing or late; what GitHub says now is right (I6)."""
+        found = await repository.pull_requests_of(push.branch)
+        own = [pull for pull in found if pull.head_repository_id == push.repository_id]
+        await self._parts.pulls.replace(
+            push.repository_id,
+            push.branch,
+            [PullRecord(push.repository_id, p.number, p.head_branch, p.head_sha, p.base_branch) for p in own],
+        )
+
+    async def _base_branch(self, push: Push) -> str:
+        """What a branch is measured against: its pull request's base, else the main training branch."""
+        for pull in await self._parts.pulls.of_branch(push.repository_id, push.branch):
+            return pull.base_branch
+        main = self._parts.branches[0].removesuffix("/*")
+        # Git can't hold `models` beside `models/x`: where there are such branches, `models/main` is the main one.
+        return f"{main}/main" if push.branch.startswith(f"{main}/") else main
+
+    async def _open_run(self, push: Push, attempt: Attempt) -> str:
+        tags = {
+            "gamma.repo": push.repository,
+            "gamma.ref": f"refs/heads/{push.branch}",
+            "gamma.sha": push.after,
+            "gamma.job": attempt.job,
+            "gamma.attempt": str(attempt.number),
+            "gamma.pusher": push.pusher,
+        }
+        return await self._parts.tracking.open_run(push.repository, f"{push.branch} {push.after[:7]}", tags)
+
+    async def _download(self, push: Push, archive: Path) -> None:
+        if not archive.exists():
+            await self._repository(push).download(push.after, archive)
+
+    async def _close_run(self, job: JobRecord, outcome: Outcome) -> None:
+        if job.run_id is None:
+            return
+        match outcome.ending:
+            case Ending.COMPLETED:
+                status = RunStatus.FINISHED
+            case Ending.STOPPED | Ending.LOST:
+                status = RunStatus.KILLED
+            case _:
+                status = RunStatus.FAILED
+        await self._parts.tracking.close_run(job.run_id, status)
+
+    async def _end(self, job_id: str, state: State, why: str, hint: str) -> JobRecord:
+        job = await self._change(job_id, state=state, facts={"why": why, "hint": hint, "ended_at": time.time()})
+        await self._parts.presenter.show_check(job)
+        await self._parts.presenter.show_comments(job)
+        return job
+
+    async def _change(self, job_id: str, *, facts: Mapping[str, Any], **columns: Any) -> JobRecord:
+        job = await self._parts.jobs.get(job_id)
+        assert job is not None, "a job is opened before anything else happens to it"
+        changed = replace(facts_of(job), state=State(columns.get("state", job.state)), **facts)
+        return await self._parts.jobs.change(job_id, facts=dump_facts(changed), **columns)
+
+    def _repository(self, push: Push) -> Repository:
+        return Repository(self._parts.github.installation(push.installation_id), push.repository)
+
+    def _archive(self, attempt: Attempt) -> Path:
+        return self._parts.data_dir / "sources" / f"{attempt.key}.tar.gz"
+
+    def _careful(self, work: Callable[..., Awaitable[Values]]) -> Callable[..., Awaitable[Values]]:
+        """``work`` with patience for what passes by itself; what does not becomes a value that says so."""
+
+        async def run(*args: Any) -> Values:
+            deadline, wait = time.monotonic() + self._parts.patience_seconds, 0.5
+            while True:
+                try:
+                    return await work(*args)
+                except (GitHubError, TrackingError, StoreUnavailable) as error:
+                    passing = not isinstance(error, GitHubError) or error.passes_by_itself
+                    asked = getattr(error, "retry_after_seconds", None) or 0.0
+                    if not passing or time.monotonic() + wait > deadline:
+                        return _explain(error)
+                    log.warning("step.waits", step=work.__name__, error=str(error), retry_seconds=max(wait, asked))
+                    await asyncio.sleep(max(wait, asked))
+                    wait = min(60.0, wait * 2)
+                except Exception:
+                    log.exception("step.failed", step=work.__name__)
+                    return {
+                        "failed": "Gamma itself failed while it worked on this job.",
+                        "hint": "The log of Gamma has the details. Push again to try once more.",
+                    }
+
+        return run
+
+
+def _explain(error: Exception) -> Values:
+    match error:
+        case Forbidden():
+            hint = (
+                "Let an owner check that the Gamma App is installed on this repository with the permissions of app.yml."
+            )
+        case NotFound():
+            hint = "The commit or the repository is gone, or the Gamma App may not see it any more."
+        case TrackingError():
+            hint = "Is the MLflow server up and reachable from Gamma? `gamma doctor` checks it."
+        case _:
+            hint = "Push again to try once more."
+    return {"failed": f"{error}.".replace("..", "."), "hint": hint}
+
+
+def outcome_message(outcome: Outcome) -> Values:
+    """An outcome as the message that wakes the workflow."""
+    return asdict(outcome)
+
+
+def _outcome(message: Values | None) -> Outcome:
+    if message is None:
+        return Outcome(Ending.LOST, "Nothing was heard of the job for 60 days.", ended_at=time.time())
+    known = {name: message[name] for name in Outcome.__dataclass_fields__ if name in message}
+    return Outcome(**{**known, "ending": Ending(message["ending"])})

@@ -1,0 +1,1 @@
+"""Facts in, Markdown out: pure functions and templates."""

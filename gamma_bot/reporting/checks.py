@@ -1,0 +1,141 @@
+"""What check runs show: **gamma / train** for a job, **gamma / config** for ``gamma.yml``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, assert_never
+
+from gamma_bot.reporting.facts import Annotation, BrokenLine, CheckReport, JobFacts, State
+from gamma_bot.reporting.markdown import clip, fit, log_line, plain
+from gamma_bot.reporting.templates import render, render_fitting
+from gamma_bot.reporting.titles import title
+
+LIMIT = 65_535  # characters that GitHub takes, for summary and text each
+_MAX_ANNOTATIONS = 50  # GitHub takes no more in one request
+_TITLE_LIMIT = 255
+
+
+class Problem(Protocol):
+    """Something wrong in ``gamma.yml``, with its place; lines and columns count from 1."""
+
+    @property
+    def line(self) -> int | None: ...
+    @property
+    def column(self) -> int | None: ...
+    @property
+    def end_line(self) -> int | None: ...
+    @property
+    def end_column(self) -> int | None: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def hint(self) -> str | None: ...
+    @property
+    def warning(self) -> bool: ...
+
+
+def check_report(facts: JobFacts) -> CheckReport:
+    """What **gamma / train** shows of the job now."""
+    status, conclusion = _github_state(facts.state)
+    has_text = facts.state.final or facts.state is State.RUNNING
+    return CheckReport(
+        status=status,
+        conclusion=conclusion,
+        title=title(facts),
+        summary=render_fitting("checks/summary.md.j2", facts, LIMIT),
+        text=render_fitting("checks/text.md.j2", facts, LIMIT) if has_text else "",
+        annotations=tuple(_annotation(broken) for broken in facts.broken_lines[:_MAX_ANNOTATIONS]),
+    )
+
+
+def config_mistakes_report(problems: Sequence[Problem], path: str = "gamma.yml") -> CheckReport:
+    """What **gamma / config** shows of a file that can't be used: each problem, at its line."""
+    shown = problems[:_MAX_ANNOTATIONS]
+    return CheckReport(
+        status="completed",
+        conclusion="failure",
+        title=_problems_title(problems, path),
+        summary=fit(render("checks/config_mistakes.md.j2", path=path, problems=shown, number=len(problems)), LIMIT),
+        annotations=tuple(_problem_annotation(problem, path) for problem in shown),
+    )
+
+
+def config_fine_report(path: str = "gamma.yml") -> CheckReport:
+    """What **gamma / config** shows once the file can be used again."""
+    return CheckReport(
+        status="completed",
+        conclusion="success",
+        title=f"{path} is fine",
+        summary=render("checks/config_fine.md.j2", path=path),
+    )
+
+
+def nothing_to_train_report() -> CheckReport:
+    """What **gamma / config** shows where there is nothing to run yet: how to begin. It blocks nobody."""
+    return CheckReport(
+        status="completed",
+        conclusion="neutral",
+        title="Nothing to train yet: no gamma.yml and no train.py",
+        summary=render("checks/nothing_to_train.md.j2"),
+    )
+
+
+def _github_state(state: State) -> tuple[str, str | None]:
+    match state:
+        case State.QUEUED:
+            return "queued", None
+        case State.PREPARING | State.RUNNING:
+            return "in_progress", None
+        case State.SUCCEEDED:
+            return "completed", "success"
+        case State.FAILED:
+            return "completed", "failure"
+        case State.CANCELLED:
+            return "completed", "cancelled"
+        case State.SKIPPED:
+            return "completed", "skipped"
+        case _:
+            assert_never(state)
+
+
+def _problems_title(problems: Sequence[Problem], path: str) -> str:
+    if not problems:
+        return f"{path} can't be used"
+    first = problems[0]
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    place = f"{path}, line {first.line}" if first.line else path
+    return clip(plain(f"{place}: {first.message.replace('`', '')}"), _TITLE_LIMIT - len(more)) + more
+
+
+def _annotation(broken: BrokenLine) -> Annotation:
+    return Annotation(
+        path=broken.path,
+        start_line=broken.line,
+        end_line=broken.line,
+        level="failure",
+        title=plain(broken.title),
+        message=_lines(broken.message) or "It broke here.",
+    )
+
+
+def _problem_annotation(problem: Problem, path: str) -> Annotation:
+    line = problem.line or 1
+    end_line = max(line, problem.end_line or line)
+    # GitHub refuses columns on an annotation of several lines.
+    columns = end_line == line and problem.column is not None
+    message = _lines(problem.message)
+    return Annotation(
+        path=path,
+        start_line=line,
+        end_line=end_line,
+        level="warning" if problem.warning else "failure",
+        title=plain(problem.message.replace("`", "")),
+        message=f"{message}\n\n{_lines(problem.hint)}" if problem.hint else message,
+        start_column=problem.column if columns else None,
+        end_column=max(problem.end_column or 0, problem.column or 0) if columns else None,
+    )
+
+
+def _lines(message: str) -> str:
+    """Text of several lines for an annotation, which shows it as it is."""
+    return clip("\n".join(log_line(line) for line in message.split("\n")), 10_000)

@@ -1,0 +1,190 @@
+"""The facts of a job that a report is made from, and what a report is.
+
+These values are built by ``jobs`` and only read here: a report never fetches anything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import PlainSerializer
+
+
+def _as_json(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
+
+
+# JSON has no NaN, and pydantic's null for it is no number when stored facts are read again; the word "nan" is one.
+Number = Annotated[float, PlainSerializer(_as_json, when_used="json")]
+
+
+class State(StrEnum):
+    """What a reader sees of a job."""
+
+    QUEUED = "queued"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+    @property
+    def final(self) -> bool:
+        """Nothing more will happen to the job."""
+        return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED, State.SKIPPED)
+
+
+class Judgement(StrEnum):
+    """How a metric compares with the baseline."""
+
+    BETTER = "better"
+    SAME = "same"
+    WORSE = "worse"
+    CHANGED = "changed"  # it moved, and gamma.yml does not say which way is good
+    NO_BASELINE = "no_baseline"
+    NOT_FINITE = "not_finite"  # NaN or infinite
+
+
+@dataclass(frozen=True)
+class MetricLine:
+    """One metric of the job beside the baseline's.
+
+    Attributes:
+        goal: ``maximize``, ``minimize`` or ``None`` (not said in gamma.yml).
+        last: the newest finite-or-not value; ``best`` the best finite one by the goal (``None`` without a goal).
+        change: ``last - baseline``; ``None`` without a baseline or when one of them is not finite.
+        relative: ``change / |baseline|`` (0.1 = 10 %); ``None`` where the baseline is 0.
+        history: (step, value) in order, thinned to at most 200 points, finite values only.
+        tolerance: a change of at most this much, in the metric's own unit, counts as the same.
+    """
+
+    name: str
+    last: Number
+    step: int
+    judgement: Judgement
+    goal: str | None = None
+    primary: bool = False
+    best: float | None = None
+    best_step: int | None = None
+    baseline: Number | None = None
+    change: float | None = None
+    relative: float | None = None
+    history: Sequence[tuple[int, float]] = ()
+    baseline_history: Sequence[tuple[int, float]] = ()
+    tolerance: float = 0.0
+
+
+@dataclass(frozen=True)
+class BaselineFacts:
+    """The run that the metrics are compared with, and where it comes from."""
+
+    branch: str
+    sha: str
+    job: str
+    run_id: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True)
+class BrokenLine:
+    """A place in the repository where the user's own code broke. ``line`` counts from 1."""
+
+    path: str
+    line: int
+    title: str
+    message: str
+
+
+@dataclass(frozen=True)
+class ChangedFile:
+    """A file of the diff; ``status`` in GitHub's words (added, modified, removed, renamed)."""
+
+    path: str
+    status: str
+    additions: int
+    deletions: int
+    patch: str | None = None
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """Everything a report of a job may say.
+
+    Attributes:
+        why: for a final state, one plain sentence: what happened (never empty when failed, cancelled, skipped).
+        hint: what the reader can do next, if there is something (a file to add, a command to type).
+        gate_failed: the metric whose gate in gamma.yml failed, if one did.
+        wall_seconds: how long the command ran; ``None`` if it never did.
+        log_tail: the newest lines of the log (at most 100), untrusted text.
+        compared_with: the SHA that ``changed_files`` is the diff from.
+        details_url: the job's page at Gamma; ``run_url`` its MLflow run; ``check_url`` its check run.
+    """
+
+    job: str
+    attempt: int
+    state: State
+    repo: str
+    branch: str
+    sha: str
+    pusher: str
+    executor: str
+    command: str
+    details_url: str
+    commit_url: str
+    message: str = ""
+    why: str = ""
+    hint: str = ""
+    detail: str = ""
+    exit_code: int | None = None
+    queued_at: float = 0.0
+    started_at: float | None = None
+    ended_at: float | None = None
+    wall_seconds: float | None = None
+    metrics: Sequence[MetricLine] = ()
+    baseline: BaselineFacts | None = None
+    baseline_branch: str = ""
+    gate_failed: str | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    broken_lines: Sequence[BrokenLine] = ()
+    log_tail: Sequence[str] = ()
+    log_dropped_bytes: int = 0
+    artifacts: Sequence[tuple[str, int]] = ()
+    changed_files: Sequence[ChangedFile] = ()
+    compared_with: str | None = None
+    run_id: str | None = None
+    run_url: str | None = None
+    check_url: str | None = None
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """A check-run annotation in GitHub's shape: level is ``notice``, ``warning`` or ``failure``."""
+
+    path: str
+    start_line: int
+    end_line: int
+    level: str
+    title: str
+    message: str
+    start_column: int | None = None
+    end_column: int | None = None
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check run shall show. ``conclusion`` is ``None`` while it is not completed.
+
+    Status and conclusion are GitHub's words; summary and text hold at most 65,535 characters each.
+    """
+
+    status: str
+    title: str
+    summary: str
+    text: str = ""
+    conclusion: str | None = None
+    annotations: Sequence[Annotation] = ()

@@ -1,0 +1,180 @@
+"""Issues, their comments, and the reactions on those."""
+
+from __future__ import annotations
+
+from gamma_bot.sandbox.call import Answer, ApiError, Call, Route, UserActor, invalid, not_found
+from gamma_bot.sandbox.events import emit_comment
+from gamma_bot.sandbox.forge import Forge
+from gamma_bot.sandbox.model import Account, App, Issue, IssueComment, PullRequest, Reaction, Repository
+from gamma_bot.sandbox.shapes_issues import REACTIONS, comment_json, issue_json, reaction_json
+
+MAXIMUM_BODY = 65_536
+
+
+async def get_issue(call: Call) -> Answer:
+    issue = _issue(call)
+    _require(call, issue, "read")
+    return Answer(200, issue_json(call.forge.urls, issue))
+
+
+async def list_comments(call: Call) -> Answer:
+    issue = _issue(call)
+    _require(call, issue, "read")
+    since = call.query.get("since", "")
+    comments = [comment for comment in call.repository.comments_on(issue.number) if comment.updated_at >= since]
+    return Answer(200, [comment_json(call.forge.urls, comment) for comment in call.page(comments)])
+
+
+async def create_comment(call: Call) -> Answer:
+    issue = _issue(call)
+    _require(call, issue, "write")
+    body = call.text_field("body", "IssueComment") or ""
+    comment = add_comment(call.forge, issue, call.account, body, app=call.app)
+    answer = comment_json(call.forge.urls, comment)
+    return Answer(201, answer, headers={"Location": answer["url"]})
+
+
+async def get_comment(call: Call) -> Answer:
+    comment = _comment(call)
+    _require(call, comment.issue, "read")
+    return Answer(200, comment_json(call.forge.urls, comment))
+
+
+async def update_comment(call: Call) -> Answer:
+    comment = _comment(call)
+    _require(call, comment.issue, "write")
+    _require_author(call, comment)
+    edit_comment(call.forge, comment, call.text_field("body", "IssueComment") or "", call.account)
+    return Answer(200, comment_json(call.forge.urls, comment))
+
+
+async def delete_comment(call: Call) -> Answer:
+    comment = _comment(call)
+    _require(call, comment.issue, "write")
+    _require_author(call, comment)
+    del call.repository.comments[comment.id]
+    emit_comment(call.forge, comment, "deleted", call.account)
+    return Answer(204)
+
+
+async def list_reactions(call: Call) -> Answer:
+    reactions = _comment(call).reactions
+    if "content" in call.query:
+        reactions = [reaction for reaction in reactions if reaction.content == call.query["content"]]
+    return Answer(200, [reaction_json(call.forge.urls, reaction) for reaction in call.page(reactions)])
+
+
+async def create_reaction(call: Call) -> Answer:
+    """GitHub answers 200 with the old reaction if the same one was there already."""
+    comment, content = _comment(call), call.json_object().get("content")
+    if content not in REACTIONS:
+        raise invalid("Reaction", "content", "invalid")
+    for reaction in comment.reactions:
+        if reaction.user is call.account and reaction.content == content:
+            return Answer(200, reaction_json(call.forge.urls, reaction))
+    state = call.forge.state
+    reaction = Reaction(state.next_id(), call.account, content, state.now())
+    comment.reactions.append(reaction)
+    state.changed()
+    return Answer(201, reaction_json(call.forge.urls, reaction))
+
+
+async def delete_reaction(call: Call) -> Answer:
+    comment, wanted = _comment(call), call.number("reaction_id")
+    reaction = next((reaction for reaction in comment.reactions if reaction.id == wanted), None)
+    if reaction is None or reaction.user is not call.account:
+        raise not_found()
+    comment.reactions.remove(reaction)
+    call.forge.state.changed()
+    return Answer(204)
+
+
+def add_issue(forge: Forge, repository: Repository, author: Account, title: str, body: str | None) -> Issue:
+    """A plain issue; comments on it reach the Apps as ``issue_comment`` too."""
+    now = forge.state.now()
+    issue = Issue(forge.state.next_id(), repository, next_number(repository), title, body, author, now, now)
+    repository.issues[issue.number] = issue
+    forge.state.changed()
+    return issue
+
+
+def next_number(repository: Repository) -> int:
+    """Issues and pull requests share one sequence of numbers."""
+    return max(repository.issues, default=0) + 1
+
+
+def add_comment(forge: Forge, issue: Issue, author: Account, body: str, *, app: App | None = None) -> IssueComment:
+    """Write a comment and tell the Apps.
+
+    Raises:
+        ApiError: the body is too long, or the conversation is locked.
+    """
+    _check_body(body)
+    if issue.locked and not issue.repository.may(author.login, "write"):
+        raise ApiError(403, "Unable to create comment because issue is locked.")
+    now = forge.state.now()
+    comment = IssueComment(forge.state.next_id(), issue, author, body, now, now, app=app, revisions=[body])
+    issue.repository.comments[comment.id] = comment
+    issue.updated_at = now
+    emit_comment(forge, comment, "created", author)
+    return comment
+
+
+def edit_comment(forge: Forge, comment: IssueComment, body: str, by: Account) -> None:
+    """Replace the body and tell the Apps what it was before."""
+    _check_body(body)
+    previous, comment.body = comment.body, body
+    comment.revisions.append(body)
+    comment.updated_at = forge.state.now()
+    emit_comment(forge, comment, "edited", by, previous_body=previous)
+
+
+def _check_body(body: str) -> None:
+    if len(body) > MAXIMUM_BODY:
+        message = f"body is too long (maximum is {MAXIMUM_BODY} characters)"
+        raise invalid("IssueComment", "data", "unprocessable", message)
+
+
+def _issue(call: Call) -> Issue:
+    issue = call.repository.issues.get(call.number("issue_number"))
+    if issue is None:
+        raise not_found()
+    return issue
+
+
+def _comment(call: Call) -> IssueComment:
+    comment = call.repository.comments.get(call.number("comment_id"))
+    if comment is None:
+        raise not_found()
+    return comment
+
+
+def _require(call: Call, issue: Issue, level: str) -> None:
+    """On a pull request either permission is enough; on an issue it must be ``issues``."""
+    pull = [f"pull_requests:{level}"] if isinstance(issue, PullRequest) else []
+    call.require(f"issues:{level}", *pull)
+
+
+def _require_author(call: Call, comment: IssueComment) -> None:
+    """A person may change their own comments, and with write access all; an App likewise."""
+    if comment.author is call.account:
+        return
+    if isinstance(call.actor, UserActor) and not call.repository.may(call.account.login, "write"):
+        raise ApiError(403, "You must be the author of the comment or have write access.")
+
+
+_COMMENT = "/repos/{owner}/{repo}/issues/comments/{comment_id}"
+_READ, _WRITE = ("issues:read",), ("issues:write",)
+
+ROUTES = (
+    Route("GET", "/repos/{owner}/{repo}/issues/{issue_number}", get_issue),
+    Route("GET", "/repos/{owner}/{repo}/issues/{issue_number}/comments", list_comments),
+    Route("POST", "/repos/{owner}/{repo}/issues/{issue_number}/comments", create_comment, content=True),
+    Route("GET", _COMMENT, get_comment),
+    Route("PATCH", _COMMENT, update_comment),
+    Route("DELETE", _COMMENT, delete_comment),
+    # Reactions on a comment need the permission for issues, even on a pull request.
+    Route("GET", f"{_COMMENT}/reactions", list_reactions, needs=_READ),
+    Route("POST", f"{_COMMENT}/reactions", create_reaction, needs=_WRITE, content=True),
+    Route("DELETE", f"{_COMMENT}/reactions/{{reaction_id}}", delete_reaction, needs=_WRITE),
+)

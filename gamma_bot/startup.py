@@ -1,0 +1,77 @@
+"""What ``gamma serve`` says at its start: what is configured, what is off, and what that means. No secret in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from gamma_bot.settings import Settings
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of Gamma: ``on`` says whether it works, ``detail`` how, or what to set."""
+
+    name: str
+    on: bool
+    detail: str
+
+
+def parts_of(settings: Settings, url: str) -> tuple[Part, ...]:
+    """Every part that an operator can configure, in the order of a push's way."""
+    app = settings.github_app_id and settings.github_private_key
+    secrets = len(settings.webhook_secrets)
+    return (
+        Part(
+            "webhooks",
+            secrets > 0,
+            f"POST {url}/webhook, {secrets} secret{'s' if secrets > 1 else ''}"
+            if secrets
+            else "set GAMMA_GITHUB_WEBHOOK_SECRET; until then /webhook answers 503",
+        ),
+        Part(
+            "GitHub App",
+            bool(app),
+            f"App {settings.github_app_id} at {_host(settings.github_api_url)}"
+            if app
+            else "set GAMMA_GITHUB_APP_ID and GAMMA_GITHUB_PRIVATE_KEY; until then deliveries are stored and wait",
+        ),
+        Part("branches", True, f"a push to {', '.join(settings.branches)} trains"),
+        Part("executor", True, f"{settings.executor}, {settings.local_jobs} at a time"),
+        Part("store", True, _database(settings)),
+        Part("MLflow", True, _tracking(settings)),
+        Part(
+            "public address",
+            settings.public_url is not None,
+            settings.public_url or f"set GAMMA_PUBLIC_URL; until then links in reports lead to {url}",
+        ),
+        Part(
+            "write-ups by Claude",
+            False,
+            "not in this version: reports carry the deterministic write-up",
+        ),
+    )
+
+
+def render(parts: tuple[Part, ...]) -> str:
+    """The report as lines for a terminal."""
+    width = max(len(part.name) for part in parts)
+    return "\n".join(f"  {'on ' if part.on else 'off'}  {part.name.ljust(width)}  {part.detail}" for part in parts)
+
+
+def _database(settings: Settings) -> str:
+    if settings.database_url is None:
+        return f"SQLite in {settings.data_dir} (one process)"
+    return f"{urlsplit(settings.database_url).scheme} at {_host(settings.database_url)}"
+
+
+def _tracking(settings: Settings) -> str:
+    if settings.mlflow_tracking_uri is None:
+        return f"embedded, in {settings.data_dir / 'mlflow'}"
+    return _host(settings.mlflow_tracking_uri) or settings.mlflow_tracking_uri.split(":")[0]
+
+
+def _host(url: str) -> str:
+    """Host and port only: an address may carry a password."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""

@@ -1,0 +1,1 @@
+"""What Gamma remembers: tables and the queries over them."""

@@ -1,0 +1,130 @@
+"""The connection to the database: SQLite tuned for durability, Postgres as it is, both off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from gamma_bot.store import tables
+
+Result = TypeVar("Result")
+
+_READING = "gamma_reading"  # an option of connections that only read: on SQLite they never wait for the writer
+
+
+class StoreUnavailable(Exception):
+    """The database can't be reached or refuses to write."""
+
+
+class Database:
+    """Runs short transactions in a few threads of its own.
+
+    Args:
+        url: SQLAlchemy URL; ``sqlite:///path`` or ``postgresql://…``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = open_engine(url)
+        reading = {_READING: True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._reading = self.engine.execution_options(**reading)
+        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="store")
+
+    @property
+    def is_sqlite(self) -> bool:
+        """The embedded default, good for one process."""
+        return self.engine.dialect.name == "sqlite"
+
+    def create_tables(self) -> None:
+        """Make what is missing; refuse a database that a newer Gamma has changed.
+
+        Raises:
+            StoreUnavailable: the database can't be used, with the reason.
+        """
+        try:
+            tables.metadata.create_all(self.engine)
+            with self.engine.begin() as connection:
+                found = connection.execute(select(tables.schema_version.c.version)).scalar()
+                if found is None:
+                    connection.execute(insert(tables.schema_version).values(version=tables.SCHEMA_VERSION))
+                elif found > tables.SCHEMA_VERSION:
+                    raise StoreUnavailable(
+                        f"the database was written by a newer Gamma (schema {found}, this one knows "
+                        f"{tables.SCHEMA_VERSION}); start that version, or give this one another database"
+                    )
+        except IntegrityError:
+            return  # another replica wrote the version at the same moment
+        except SQLAlchemyError as error:
+            raise StoreUnavailable(f"the database can't be used: {_reason(error)}") from error
+
+    async def write(self, work: Callable[[Connection], Result]) -> Result:
+        """Run ``work`` in one transaction; it is durable when this returns.
+
+        Raises:
+            StoreUnavailable
+        """
+        return await self._run(self._in_transaction, work)
+
+    async def read(self, work: Callable[[Connection], Result]) -> Result:
+        """Run ``work`` without taking the writer's lock.
+
+        Raises:
+            StoreUnavailable
+        """
+        return await self._run(self._outside_transaction, work)
+
+    def close(self) -> None:
+        """Finish what runs and close every connection."""
+        self._threads.shutdown(wait=True)
+        self.engine.dispose()
+
+    def _in_transaction(self, work: Callable[[Connection], Result]) -> Result:
+        with self.engine.begin() as connection:
+            return work(connection)
+
+    def _outside_transaction(self, work: Callable[[Connection], Result]) -> Result:
+        with self._reading.connect() as connection:
+            return work(connection)
+
+    async def _run(self, run: Callable[[Callable[[Connection], Result]], Result], work: Any) -> Result:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, run, work)
+        except SQLAlchemyError as error:
+            raise StoreUnavailable(_reason(error)) from error
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for either database, with SQLite set to lose nothing that was committed."""
+    parsed = make_url(url)
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(parsed, pool_size=6, max_overflow=2, pool_pre_ping=True)
+    if parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(parsed, pool_size=6, max_overflow=2, connect_args={"timeout": 15})
+
+    @event.listens_for(engine, "connect")
+    def tune(connection: Any, _record: object) -> None:
+        # The driver's own BEGIN is deferred: two writers that read first would then fail instead of waiting.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if _READING not in connection.get_execution_options():
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]

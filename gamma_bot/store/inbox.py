@@ -1,0 +1,264 @@
+"""The inbox of deliveries: stored raw under their GUID, many in one commit, kept for replay.
+
+A commit that reaches the disk costs milliseconds, however many rows it holds. So one writer takes everything that
+has queued up while it was busy, writes it in one transaction, and tells all of them at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import Connection, PoolProxiedConnection, and_, bindparam, func, or_, select, update
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import SQLAlchemyError
+
+from gamma_bot.store.database import Database, StoreUnavailable
+from gamma_bot.store.tables import deliveries
+
+_LARGEST_BATCH = 64
+_INSERT = "INSERT INTO gamma_deliveries (guid, event, body, received_at, state) VALUES "
+_ROW = "(?, ?, ?, ?, 'stored')"
+
+
+class Stored(Enum):
+    """What became of an offered delivery."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A webhook as it came."""
+
+    guid: str
+    event: str
+    body: bytes
+    received_at: float
+
+
+@dataclass(frozen=True)
+class DeliveryRecord:
+    """A stored delivery with what became of it; ``body`` only where it was asked for."""
+
+    seq: int
+    guid: str
+    event: str
+    received_at: float
+    state: str
+    tries: int
+    result: str
+    size: int
+    body: bytes = b""
+
+
+class Inbox:
+    """Stores deliveries durably and hands out the ones that wait.
+
+    Args:
+        on_stored: called on the event loop after a commit that held something new.
+    """
+
+    def __init__(self, database: Database, on_stored: Callable[[], None] = lambda: None) -> None:
+        self._database = database
+        self._on_stored = on_stored
+        self._waiting: list[tuple[Delivery, asyncio.Future[Stored]]] = []
+        self._writing = False
+        self._sqlite: PoolProxiedConnection | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inbox")
+
+    def offer(self, delivery: Delivery) -> asyncio.Future[Stored]:
+        """Store a delivery; the future is done when it is on the disk (I1).
+
+        The future raises ``StoreUnavailable`` if it could not be stored.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Stored] = loop.create_future()
+        self._waiting.append((delivery, future))
+        if not self._writing:
+            self._writing = True
+            # One turn of the loop later, whatever else arrived in this turn is in the same commit.
+            loop.call_soon(self._write_next, loop)
+        return future
+
+    def _write_next(self, loop: asyncio.AbstractEventLoop) -> None:
+        batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
+        self._thread.submit(self._commit, loop, batch)
+
+    def _commit(self, loop: asyncio.AbstractEventLoop, batch: list[tuple[Delivery, asyncio.Future[Stored]]]) -> None:
+        try:
+            outcome: list[bool] | StoreUnavailable = self._insert([delivery for delivery, _ in batch])
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            outcome = StoreUnavailable(str(getattr(error, "orig", error)))
+        loop.call_soon_threadsafe(self._answer, loop, batch, outcome)
+
+    def _insert(self, batch: Sequence[Delivery]) -> list[bool]:
+        if not self._database.is_sqlite:
+            with self._database.engine.begin() as connection:
+                return _insert_postgres(connection, batch)
+        if self._sqlite is None:
+            # Kept for the life of this thread: taking it from the pool each time costs as much as a small batch.
+            self._sqlite = self._database.engine.raw_connection()
+        driver = self._sqlite.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        return _insert_sqlite(driver, batch)
+
+    def _answer(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        batch: list[tuple[Delivery, asyncio.Future[Stored]]],
+        outcome: list[bool] | StoreUnavailable,
+    ) -> None:
+        # The next batch goes to the disk while this one's answers are written.
+        self._writing = bool(self._waiting)
+        if self._writing:
+            self._write_next(loop)
+        for position, (_, future) in enumerate(batch):
+            if future.done():  # its client has gone
+                continue
+            if isinstance(outcome, StoreUnavailable):
+                future.set_exception(outcome)
+            else:
+                future.set_result(Stored.NEW if outcome[position] else Stored.DUPLICATE)
+        if not isinstance(outcome, StoreUnavailable) and any(outcome):
+            self._on_stored()
+
+    async def waiting(self, limit: int = 100, *, after: int = 0) -> Sequence[DeliveryRecord]:
+        """Deliveries that nobody has handled yet, oldest first."""
+        query = (
+            select(deliveries)
+            .where(and_(deliveries.c.state == "stored", deliveries.c.seq > after))
+            .order_by(deliveries.c.seq)
+            .limit(limit)
+        )
+        return await self._database.read(lambda c: [_record(row) for row in c.execute(query).mappings()])
+
+    async def done(self, results: Mapping[int, str]) -> None:
+        """These deliveries have had their effect; by ``seq``, in a few words which."""
+        if not results:
+            return
+        change = (
+            update(deliveries)
+            .where(deliveries.c.seq == bindparam("key"))
+            .values(state="done", result=bindparam("text"), handled_at=time.time())
+        )
+        rows = [{"key": seq, "text": result[:2000]} for seq, result in results.items()]
+        await self._database.write(lambda c: c.execute(change, rows))
+
+    async def failed(self, seq: int, error: str, *, park: bool) -> None:
+        """Handling raised. Parked deliveries wait for a person (``gamma deliveries replay``)."""
+        change = (
+            update(deliveries)
+            .where(deliveries.c.seq == seq)
+            .values(
+                state="parked" if park else "stored",
+                result=error[:2000],
+                tries=deliveries.c.tries + 1,
+                handled_at=time.time(),
+            )
+        )
+        await self._database.write(lambda c: c.execute(change))
+
+    async def replay(self, guid: str) -> bool:
+        """Let a delivery be handled once more. False if there is none of this GUID."""
+        change = update(deliveries).where(deliveries.c.guid == guid).values(state="stored", tries=0, result="")
+        changed = await self._database.write(lambda c: c.execute(change).rowcount)
+        if changed:
+            self._on_stored()
+        return bool(changed)
+
+    async def newest(self, limit: int, *, state: str | None = None) -> Sequence[DeliveryRecord]:
+        """The newest deliveries first, without bodies."""
+        columns = [column for column in deliveries.c if column.name != "body"]
+        query = select(*columns, func.length(deliveries.c.body).label("size")).order_by(deliveries.c.seq.desc())
+        query = query.where(deliveries.c.state == state) if state else query
+        return await self._database.read(lambda c: [_record(row) for row in c.execute(query.limit(limit)).mappings()])
+
+    async def find(self, guid: str) -> DeliveryRecord | None:
+        """The delivery of this GUID, or the only one that begins so."""
+        query = select(deliveries).where(
+            or_(deliveries.c.guid == guid, deliveries.c.guid.startswith(guid, autoescape=True))
+        )
+        rows = await self._database.read(lambda c: [_record(row) for row in c.execute(query.limit(2)).mappings()])
+        exact = [row for row in rows if row.guid == guid]
+        return exact[0] if exact else rows[0] if len(rows) == 1 else None
+
+    async def counts(self) -> dict[str, int]:
+        """How many deliveries are in which state."""
+        query = select(deliveries.c.state, func.count()).group_by(deliveries.c.state)
+        return await self._database.read(lambda c: {row[0]: row[1] for row in c.execute(query)})
+
+    def close(self) -> None:
+        """Wait for the commit that runs."""
+        self._thread.shutdown(wait=True)
+        if self._sqlite is not None:
+            self._sqlite.close()
+
+
+def _insert_sqlite(connection: sqlite3.Connection, batch: Sequence[Delivery]) -> list[bool]:
+    """Insert what is not there yet; which of them were new, in order.
+
+    Every call into SQLite gives up Python's lock and has to win it back from the busy event loop. So a batch is one
+    statement that is its own transaction; only where that meets a known GUID, the rows go one by one.
+    """
+    rows = [(item.guid, item.event, item.body, item.received_at) for item in batch]
+    try:
+        connection.execute(_INSERT + ", ".join([_ROW] * len(rows)), [value for row in rows for value in row])
+        return [True] * len(rows)
+    except sqlite3.IntegrityError:
+        pass  # the statement left nothing behind
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        fresh = [
+            connection.execute(_INSERT.replace("INSERT", "INSERT OR IGNORE") + _ROW, row).rowcount == 1 for row in rows
+        ]
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    return fresh
+
+
+def _insert_postgres(connection: Connection, batch: Sequence[Delivery]) -> list[bool]:
+    """Insert what is not there yet; which of them were new, in order."""
+    rows = {
+        item.guid: {
+            "guid": item.guid,
+            "event": item.event,
+            "body": item.body,
+            "received_at": item.received_at,
+            "state": "stored",
+        }
+        for item in reversed(batch)
+    }
+    statement = (
+        postgresql.insert(deliveries).on_conflict_do_nothing(index_elements=["guid"]).returning(deliveries.c.guid)
+    )
+    new = set(connection.execute(statement, list(rows.values())).scalars())
+    fresh = []
+    for item in batch:
+        fresh.append(item.guid in new)
+        new.discard(item.guid)  # the same GUID twice in one batch: the first one counts
+    return fresh
+
+
+def _record(row: Any) -> DeliveryRecord:
+    body = bytes(row["body"]) if "body" in row else b""
+    return DeliveryRecord(
+        seq=row["seq"],
+        guid=row["guid"],
+        event=row["event"],
+        received_at=row["received_at"],
+        state=row["state"],
+        tries=row["tries"],
+        result=row["result"],
+        size=row["size"] if "size" in row else len(body),
+        body=body,
+    )

@@ -1,0 +1,151 @@
+"""Queries over jobs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gamma_bot.store.database import Database
+from gamma_bot.store.tables import jobs
+
+_DOCUMENTS = ("push", "plan", "facts")
+FINAL_STATES = ("succeeded", "failed", "cancelled", "skipped")
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """A job as stored.
+
+    Attributes:
+        push: the intent it came from.
+        plan: what was decided to run, empty until then.
+        facts: what a report may say of it.
+    """
+
+    id: str
+    attempt: int
+    installation_id: int
+    repository_id: int
+    repository: str
+    branch: str
+    head_sha: str
+    before_sha: str
+    pushed_at: float
+    created_at: float
+    updated_at: float
+    state: str
+    executor: str
+    timeout_seconds: float | None
+    run_id: str | None
+    experiment_id: str | None
+    push: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    facts: Mapping[str, Any]
+
+    @property
+    def final(self) -> bool:
+        """Nothing more will happen to it."""
+        return self.state in FINAL_STATES
+
+
+class Jobs:
+    """What Gamma remembers of its jobs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def open(self, job: JobRecord) -> JobRecord:
+        """Store a new job, or return the one that has this id already."""
+
+        def work(connection: Connection) -> JobRecord:
+            dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+            values = {**job.__dict__, **{name: json.dumps(job.__dict__[name]) for name in _DOCUMENTS}}
+            connection.execute(dialect.insert(jobs).values(**values).on_conflict_do_nothing(index_elements=["id"]))
+            return _job(connection.execute(select(jobs).where(jobs.c.id == job.id)).mappings().one())
+
+        return await self._database.write(work)
+
+    async def get(self, job: str) -> JobRecord | None:
+        """The job of this id."""
+        return await self._one(select(jobs).where(jobs.c.id == job))
+
+    async def change(self, job: str, **values: Any) -> JobRecord:
+        """Set columns of a job that is not over yet; a final job stays as it is.
+
+        A late observation ("running") must never overwrite an end that was recorded meanwhile.
+        """
+        values |= {name: json.dumps(values[name]) for name in _DOCUMENTS if name in values}
+
+        def work(connection: Connection) -> JobRecord:
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.id == job, jobs.c.state.not_in(FINAL_STATES))
+                .values(**values, updated_at=time.time())
+            )
+            return _job(connection.execute(select(jobs).where(jobs.c.id == job)).mappings().one())
+
+        return await self._database.write(work)
+
+    async def unfinished(self) -> Sequence[JobRecord]:
+        """Jobs that are not over."""
+        return await self._all(select(jobs).where(jobs.c.state.not_in(FINAL_STATES)).order_by(jobs.c.created_at))
+
+    async def newest_of_branch(
+        self, repository_id: int, branch: str, *, sha: str | None = None, states: Sequence[str] | None = None
+    ) -> JobRecord | None:
+        """The job of the newest push to a branch, by the time GitHub gives the push, not by its arrival (I2)."""
+        query = select(jobs).where(jobs.c.repository_id == repository_id, jobs.c.branch == branch)
+        if sha is not None:
+            query = query.where(jobs.c.head_sha == sha)
+        if states is not None:
+            query = query.where(jobs.c.state.in_(states))
+        return await self._one(_newest_first(query).limit(1))
+
+    async def finished_before(self, job: JobRecord, branch: str) -> JobRecord | None:
+        """The newest succeeded job of a branch that can be the baseline of ``job``: pushed no later, and not it."""
+        query = select(jobs).where(
+            jobs.c.repository_id == job.repository_id,
+            jobs.c.branch == branch,
+            jobs.c.state == "succeeded",
+            jobs.c.id != job.id,
+            jobs.c.run_id.is_not(None),
+        )
+        if branch == job.branch:
+            query = query.where(jobs.c.pushed_at <= job.pushed_at, jobs.c.created_at <= job.created_at)
+        return await self._one(_newest_first(query).limit(1))
+
+    async def last_change(self) -> float | None:
+        """When any job last changed (Unix seconds); ``None`` without jobs."""
+        return await self._database.read(lambda c: c.execute(select(func.max(jobs.c.updated_at))).scalar())
+
+    async def counts(self) -> dict[str, int]:
+        """How many jobs are in which state."""
+        query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
+        return await self._database.read(lambda c: {row[0]: row[1] for row in c.execute(query)})
+
+    async def recent(self, limit: int = 50) -> Sequence[JobRecord]:
+        """The newest jobs of all repositories."""
+        return await self._all(select(jobs).order_by(jobs.c.created_at.desc()).limit(limit))
+
+    async def _one(self, query: Select[Any]) -> JobRecord | None:
+        rows = await self._all(query)
+        return rows[0] if rows else None
+
+    async def _all(self, query: Select[Any]) -> Sequence[JobRecord]:
+        return await self._database.read(lambda c: [_job(row) for row in c.execute(query).mappings()])
+
+
+def _newest_first(query: Select[Any]) -> Select[Any]:
+    return query.order_by(jobs.c.pushed_at.desc(), jobs.c.attempt.desc(), jobs.c.created_at.desc())
+
+
+def _job(row: Any) -> JobRecord:
+    values = dict(row)
+    values |= {name: json.loads(values[name]) for name in _DOCUMENTS}
+    return JobRecord(**values)

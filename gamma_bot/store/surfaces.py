@@ -1,0 +1,166 @@
+"""Desired and flushed state of everything that Gamma shows on GitHub.
+
+A surface is one check run or one comment. Setting what it should show is a local write; making GitHub show it is
+repeated until it worked. Versions keep the two apart: a surface is dirty while ``desired > flushed``.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from gamma_bot.store.database import Database
+from gamma_bot.store.tables import surfaces
+
+Kind = Literal["check", "comment"]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A check run or a comment: what it should show, and how far GitHub is."""
+
+    key: str
+    kind: str
+    job: str
+    installation_id: int
+    repository: str
+    subject: str
+    body: Mapping[str, Any]
+    as_of: float
+    desired: int
+    flushed: int
+    github_id: int | None
+    tried: int
+    failures: int
+    due_at: float
+    flushed_at: float | None
+    error: str
+
+
+class Surfaces:
+    """The table of surfaces."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def want(
+        self,
+        key: str,
+        *,
+        kind: Kind,
+        job: str,
+        installation_id: int,
+        repository: str,
+        subject: str,
+        body: Mapping[str, Any],
+        as_of: float,
+        not_before: float = 0.0,
+    ) -> bool:
+        """Record what a surface should show. False if it was told so already, or has newer news than ``as_of``."""
+        text = json.dumps(body, sort_keys=True)
+
+        def work(connection: Connection) -> bool:
+            row = connection.execute(
+                select(surfaces.c.body, surfaces.c.as_of).where(surfaces.c.key == key).with_for_update()
+            ).first()
+            if row is None:
+                connection.execute(
+                    insert(surfaces).values(
+                        key=key,
+                        kind=kind,
+                        job=job,
+                        installation_id=installation_id,
+                        repository=repository,
+                        subject=subject,
+                        body=text,
+                        as_of=as_of,
+                        desired=1,
+                        flushed=0,
+                        due_at=max(not_before, time.time()),
+                    )
+                )
+                return True
+            if row.body == text or row.as_of > as_of:
+                return False
+            connection.execute(
+                update(surfaces)
+                .where(surfaces.c.key == key)
+                .values(
+                    body=text,
+                    job=job,
+                    as_of=as_of,
+                    desired=surfaces.c.desired + 1,
+                    failures=0,
+                    due_at=max(not_before, time.time()),
+                )
+            )
+            return True
+
+        return await self._database.write(work)
+
+    async def get(self, key: str) -> Surface | None:
+        """The surface of this key."""
+        return await self._database.read(
+            lambda c: next(map(_surface, c.execute(select(surfaces).where(surfaces.c.key == key)).mappings()), None)
+        )
+
+    async def dirty(self, now: float) -> Sequence[Surface]:
+        """Surfaces that GitHub does not show as desired and whose next try is due, oldest first."""
+        query = (
+            select(surfaces)
+            .where(surfaces.c.desired > surfaces.c.flushed, surfaces.c.due_at <= now)
+            .order_by(surfaces.c.due_at)
+        )
+        return await self._database.read(lambda c: [_surface(row) for row in c.execute(query).mappings()])
+
+    async def next_due(self) -> float | None:
+        """When the next try of a dirty surface is due; ``None`` if GitHub shows all that we want."""
+        query = select(func.min(surfaces.c.due_at)).where(surfaces.c.desired > surfaces.c.flushed)
+        return await self._database.read(lambda c: c.execute(query).scalar())
+
+    async def count_dirty(self) -> int:
+        """How many surfaces GitHub does not show as desired."""
+        query = select(func.count()).where(surfaces.c.desired > surfaces.c.flushed)
+        return await self._database.read(lambda c: c.execute(query).scalar_one())
+
+    async def trying(self, surface: Surface) -> None:
+        """Written before the call: after a crash it tells that GitHub may have applied it."""
+        await self._update(surface.key, tried=surface.desired)
+
+    async def flushed(self, surface: Surface, github_id: int) -> None:
+        """GitHub shows the version that ``surface`` was read with."""
+        await self._update(
+            surface.key, flushed=surface.desired, github_id=github_id, failures=0, flushed_at=time.time(), error=""
+        )
+
+    async def adopted(self, surface: Surface, github_id: int) -> None:
+        """The surface exists on GitHub under this id; it may still show something older."""
+        await self._update(surface.key, github_id=github_id)
+
+    async def lost(self, surface: Surface) -> None:
+        """Somebody deleted it on GitHub: it is to be made again."""
+        await self._update(surface.key, github_id=None, tried=0)
+
+    async def failed(self, surface: Surface, error: str, retry_at: float) -> None:
+        """The call failed; it is repeated at ``retry_at`` (Unix seconds)."""
+        await self._update(surface.key, failures=surface.failures + 1, due_at=retry_at, error=error[:1000])
+
+    async def of_job(self, job: str) -> Sequence[Surface]:
+        """All surfaces that tell of a job now."""
+        query = select(surfaces).where(surfaces.c.job == job)
+        return await self._database.read(lambda c: [_surface(row) for row in c.execute(query).mappings()])
+
+    async def _update(self, key: str, **values: Any) -> None:
+        change = update(surfaces).where(surfaces.c.key == key).values(**values)
+        await self._database.write(lambda c: c.execute(change))
+
+
+def _surface(row: Any) -> Surface:
+    values = dict(row)
+    values["body"] = json.loads(values["body"])
+    return Surface(**values)

@@ -1,0 +1,1 @@
+"""Knows MLflow, and only MLflow."""

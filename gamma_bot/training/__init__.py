@@ -1,0 +1,1 @@
+"""Runs code somewhere. Knows nothing of GitHub, MLflow or Claude."""

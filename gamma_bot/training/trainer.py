@@ -1,0 +1,141 @@
+"""What every executor can do, and the values it speaks in.
+
+A trainer is told to run a job and is asked, in one batch, how its jobs are. It is never awaited: a job may
+take days, and the bot may die and come back in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+Hyperparameter = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at one job: the unit that exists at most once in the outside world (I3)."""
+
+    job: str
+    number: int = 1
+
+    @property
+    def key(self) -> str:
+        """A name for the outside world: letters, digits and hyphens (``job-1``)."""
+        return f"{self.job}-{self.number}"
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """All a trainer needs to run an attempt; it can be written down and read again.
+
+    Attributes:
+        source: gzipped tarball of the tree at the head SHA, with GitHub's one top-level folder.
+        command: what to run, split as a shell would, without a shell (``["python", "train.py"]``).
+        hyperparameters: what the job finds in ``hyperparameters.json``.
+        environment: extra variables (``MLFLOW_TRACKING_URI``, ``MLFLOW_RUN_ID``, ``GAMMA_SHA`` …). No secret.
+        timeout_seconds: how long the command may run, preparation not counted.
+        memory_bytes: resident memory of the job's processes together; ``None`` for no limit.
+    """
+
+    attempt: Attempt
+    source: Path
+    command: Sequence[str]
+    hyperparameters: Mapping[str, Hyperparameter] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    timeout_seconds: float = 7200.0
+    memory_bytes: int | None = None
+
+
+class Phase(StrEnum):
+    """Where an attempt is."""
+
+    QUEUED = "queued"  # accepted, waits for a free slot
+    PREPARING = "preparing"  # unpacking, installing requirements
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+class Ending(StrEnum):
+    """Why an attempt is over."""
+
+    COMPLETED = "completed"
+    USER_CODE = "user_code"  # the command exited with another status than 0, or died of a signal of its own
+    COMMAND = "command"  # the command could not be started (not found, not executable)
+    SOURCE = "source"  # the tree could not be unpacked (escape, bomb, damaged)
+    REQUIREMENTS = "requirements"  # requirements.txt could not be installed
+    TIME_LIMIT = "time_limit"
+    MEMORY_LIMIT = "memory_limit"
+    STOPPED = "stopped"  # somebody asked for it
+    LOST = "lost"  # the machine went down under it; it is known not to run any more
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended.
+
+    Attributes:
+        message: one plain sentence for a person: what happened, with the figure that matters.
+        exit_code: the command's exit status; ``None`` if it never ran or died of a signal.
+        signal: the signal's name (``SIGKILL``) if it died of one.
+        started_at: Unix time at which the command began; ``None`` if it never did.
+        ended_at: Unix time of the end.
+    """
+
+    ending: Ending
+    message: str
+    exit_code: int | None = None
+    signal: str | None = None
+    started_at: float | None = None
+    ended_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a trainer sees of an attempt now. ``detail`` says what it is doing, for a person."""
+
+    attempt: Attempt
+    phase: Phase
+    detail: str = ""
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file that a job left: its path below the artifact root, and its size in bytes."""
+
+    path: str
+    size: int
+
+
+class Trainer(Protocol):
+    """Runs attempts somewhere. Every call may be repeated without doing anything twice."""
+
+    name: str
+
+    async def submit(self, spec: TrainingSpec) -> None:
+        """Accept an attempt. A second call for the same attempt changes nothing (I3)."""
+
+    async def observe(self, attempts: Sequence[Attempt]) -> Sequence[Observation]:
+        """How these attempts are now. An attempt never submitted here is absent from the answer."""
+
+    async def stop(self, attempt: Attempt) -> None:
+        """Ask an attempt to end: recorded first, then SIGTERM, a grace time, SIGKILL (I7)."""
+
+    async def log_tail(self, attempt: Attempt, lines: int) -> Sequence[str]:
+        """The newest lines of the log, oldest first, without line ends."""
+
+    async def log_dropped(self, attempt: Attempt) -> int:
+        """Bytes that the job printed and the bounded log no longer holds."""
+
+    async def source_roots(self, attempt: Attempt) -> Sequence[str]:
+        """The folders that the repository's tree was in where the job ran, as a traceback would name them."""
+
+    async def artifacts(self, attempt: Attempt) -> Sequence[Artifact]:
+        """The files in the attempt's model and output folders."""
+
+    async def forget(self, attempt: Attempt) -> None:
+        """Free the disk that an ended attempt takes, but for its log and its artifacts."""

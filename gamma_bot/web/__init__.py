@@ -1,0 +1,1 @@
+"""Pages and endpoints for people and for probes."""

@@ -1,0 +1,45 @@
+"""``/healthz``, ``/readyz`` and ``/metrics``: for probes, not for people."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from aiohttp import web
+
+Check = Callable[[], Awaitable[str | None]]
+Gauges = Callable[[], Awaitable[Mapping[str, float]]]
+
+
+class Health:
+    """Tells whether Gamma lives, whether it can take deliveries, and a few numbers.
+
+    Args:
+        checks: by name; each returns what is wrong, or ``None``.
+        gauges: metric name with labels (Prometheus' text form) → value.
+    """
+
+    def __init__(self, checks: Mapping[str, Check], gauges: Gauges) -> None:
+        self._checks = checks
+        self._gauges = gauges
+
+    def add_routes(self, app: web.Application) -> None:
+        """Serve the three endpoints."""
+        app.router.add_get("/healthz", self.alive)
+        app.router.add_get("/readyz", self.ready)
+        app.router.add_get("/metrics", self.metrics)
+
+    async def alive(self, _request: web.Request) -> web.Response:
+        """The event loop turns."""
+        return web.json_response({"status": "ok"})
+
+    async def ready(self, _request: web.Request) -> web.Response:
+        """200 if a webhook would be stored and dispatched now, else 503 with what is missing."""
+        found = {name: await check() for name, check in self._checks.items()}
+        ready = all(problem is None for problem in found.values())
+        report = {name: problem or "ok" for name, problem in found.items()}
+        return web.json_response({"status": "ok" if ready else "not ready", **report}, status=200 if ready else 503)
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        """Prometheus' text format."""
+        lines = [f"{name} {value:g}" for name, value in sorted((await self._gauges()).items())]
+        return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")

@@ -1,0 +1,333 @@
+"""The whole of Gamma against the sandbox GitHub, as the story tests drive it: push, look, crash, restart.
+
+Everything is real: HTTP both ways, Git, the database, the durable engine, a trainer that starts processes. Waits are
+bounded, and one that runs out prints the history of what GitHub saw.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import aiohttp
+from pydantic import SecretStr
+
+from gamma_bot.app import Gamma as Service
+from gamma_bot.sandbox.model import App, CheckRun, IssueComment, PullRequest, Repository
+from gamma_bot.sandbox.server import SandboxGitHub
+from gamma_bot.settings import Settings
+from tests.contract import assert_contract
+
+Found = TypeVar("Found")
+
+SECRET = "sandbox-secret"
+PERMISSIONS = {"checks": "write", "contents": "read", "metadata": "read", "pull_requests": "write"}
+EVENTS = ("push", "pull_request")
+PATIENCE_SECONDS = 40.0
+
+# A training script that logs into MLflow through its REST API: importing mlflow would take seconds in each test.
+LOGGING_SCRIPT = """\
+import json, os, time, urllib.request
+
+def log(key, value, step):
+    run, base = os.environ["MLFLOW_RUN_ID"], os.environ["MLFLOW_TRACKING_URI"]
+    body = {"run_id": run, "key": key, "value": value, "timestamp": int(time.time() * 1000), "step": step}
+    request = urllib.request.Request(base + "/api/2.0/mlflow/runs/log-metric", json.dumps(body).encode(),
+                                     {"Content-Type": "application/json"})
+    urllib.request.urlopen(request).read()
+
+rate = json.loads(os.environ["SM_HPS"]).get("lr", 0.1)
+for step in range(1, 4):
+    log("score", rate * step, step)
+    print("step", step, "score", rate * step, flush=True)
+"""
+
+CONFIG = """\
+version: 1
+train:
+  command: python train.py
+  hyperparameters: {lr: 0.1}
+metrics:
+  score: {goal: maximize, primary: true}
+"""
+
+
+class Gamma:
+    """One Gamma with one repository, and the people who use it."""
+
+    def __init__(
+        self, github: SandboxGitHub, folder: Path, app: App, repository: Repository, tracking_uri: str
+    ) -> None:
+        self.github = github
+        self.folder = folder
+        self.app = app
+        self.repository = repository
+        self.settings = Settings(
+            _env_file=None,
+            data_dir=folder / "data",
+            port=0,
+            public_url=None,
+            local_jobs=2,
+            github_api_url=github.api_url,
+            github_app_id=str(app.id),
+            github_private_key=SecretStr(app.private_key_pem),
+            github_webhook_secret=SecretStr(SECRET),
+            mlflow_tracking_uri=tracking_uri,
+        )
+        self.service: Service | None = None
+        self.process: asyncio.subprocess.Process | None = None
+
+    # ── the bot ──
+
+    async def start(self, **changes: object) -> None:
+        """Start the bot in this process."""
+        if changes:
+            self.settings = self.settings.model_copy(update=changes)
+        self.service = Service(
+            self.settings, write_interval_seconds=0.0, watch_interval_seconds=0.05, patience_seconds=20
+        )
+        await self.service.start()
+        self.app.hook.url = f"{self.service.url}/webhook"
+
+    async def stop(self) -> None:
+        """Stop the bot politely; jobs go on."""
+        if self.service is not None:
+            await self.service.stop()
+            self.service = None
+
+    async def restart(self) -> None:
+        """Stop and start on the same data."""
+        await self.stop()
+        await self.start()
+
+    # ── people ──
+
+    async def push(
+        self, branch: str, files: Mapping[str, str | bytes] | None = None, message: str = "Change", **more: object
+    ) -> str:
+        """Commit to a branch and push it; the new head SHA."""
+        files = {"note.txt": f"{time.monotonic_ns()}"} if files is None else files
+        return await self.github.commit(self.repository, branch, files, message, **more)
+
+    async def open_pull_request(self, head: str, base: str, title: str = "A change") -> PullRequest:
+        """Open a pull request."""
+        return await self.github.open_pull_request(self.repository, head, base, title=title)
+
+    # ── what people see ──
+
+    def check_runs(self, sha: str, name: str = "gamma / train") -> list[CheckRun]:
+        """The check runs of a commit by name, oldest first."""
+        return [run for run in self.repository.check_runs if run.head_sha == sha and run.name == name]
+
+    async def finished(self, sha: str, name: str = "gamma / train") -> CheckRun:
+        """Wait until the check run of a commit is completed."""
+
+        def completed() -> CheckRun | None:
+            runs = self.check_runs(sha, name)
+            return runs[-1] if runs and runs[-1].status == "completed" else None
+
+        return await self.eventually(completed, f"{name} of {sha[:7]} to be completed")
+
+    async def running(self, sha: str) -> CheckRun:
+        """Wait until GitHub shows the job of a commit as in progress."""
+
+        def in_progress() -> CheckRun | None:
+            return next((run for run in self.check_runs(sha) if run.status == "in_progress"), None)
+
+        return await self.eventually(in_progress, f"the check run of {sha[:7]} to be in progress")
+
+    def comments(self, pull: PullRequest) -> list[IssueComment]:
+        """Gamma's comments on a pull request."""
+        return [comment for comment in self.repository.comments_on(pull.number) if comment.app is self.app]
+
+    async def comment_says(self, pull: PullRequest, *words: str) -> str:
+        """Wait until the one comment of a pull request contains all these words."""
+
+        def found() -> str | None:
+            comments = self.comments(pull)
+            assert len(comments) <= 1, "one sticky comment per pull request (I5)"
+            body = comments[0].body if comments else ""
+            return body if body and all(word in body for word in words) else None
+
+        return await self.eventually(found, f"the comment of #{pull.number} to say {words}")
+
+    async def flushed(self) -> None:
+        """Wait until GitHub shows all that the bot wants it to show."""
+        assert self.service is not None
+        service = self.service
+
+        async def clean() -> bool | None:
+            return True if await service.surfaces.count_dirty() == 0 else None
+
+        await self.eventually(clean, "GitHub to show what the store says")
+
+    async def dispatched(self) -> None:
+        """Wait until every delivery was sent and handled."""
+        assert self.service is not None
+        service = self.service
+        await self.github.wait_for_deliveries()
+
+        async def none_waiting() -> bool | None:
+            return True if not await service.inbox.waiting() else None
+
+        await self.eventually(none_waiting, "all deliveries to be handled")
+
+    async def eventually(
+        self, look: Callable[[], Found | None] | Callable[[], Awaitable[Found | None]], what: str
+    ) -> Found:
+        """Look until there is something to see."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            seen = look()
+            if isinstance(seen, Awaitable):
+                seen = await seen
+            if seen is not None:
+                return seen
+            if time.monotonic() > deadline:
+                raise AssertionError(f"waited {PATIENCE_SECONDS:.0f} s for {what}\n{self.history()}")
+            await asyncio.sleep(0.02)
+
+    def history(self) -> str:
+        """What GitHub saw and shows, for a failing test."""
+        lines = ["── requests"]
+        lines += [f"{r.method:6} {r.path} → {r.status}" for r in self.github.requests]
+        lines.append("── check runs")
+        for run in self.repository.check_runs:
+            lines.append(f"{run.head_sha[:7]} {run.name}: {run.status} {run.conclusion} {run.output.title!r}")
+            lines.append((run.output.summary or "")[:1500] + (run.output.text or "")[:1500])
+        lines.append("── deliveries")
+        lines += [f"{d.event}.{d.action} → {d.status_code} {d.status}" for d in self.app.deliveries]
+        log = self.folder / "bot.log"
+        lines += ["── bot", log.read_text()[-6000:]] if log.exists() else []
+        return "\n".join(lines)
+
+    # ── the bot as a process of its own, to be killed ──
+
+    def environment(self) -> dict[str, str]:
+        """What a bot process needs, and nothing else."""
+        key = self.folder / "app.pem"
+        key.write_text(self.app.private_key_pem)
+        settings = self.settings
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.environ.get("GAMMA_TEST_PYTHONPATH", ""),
+            "GAMMA_DATA_DIR": str(settings.data_dir),
+            "GAMMA_PORT": str(settings.port),
+            "GAMMA_LOCAL_JOBS": str(settings.local_jobs),
+            "GAMMA_GITHUB_API_URL": settings.github_api_url,
+            "GAMMA_GITHUB_APP_ID": str(settings.github_app_id),
+            "GAMMA_GITHUB_PRIVATE_KEY": str(key),
+            "GAMMA_GITHUB_WEBHOOK_SECRET": SECRET,
+            "GAMMA_MLFLOW_TRACKING_URI": str(settings.mlflow_tracking_uri),
+        }
+        if settings.database_url:
+            environment["GAMMA_DATABASE_URL"] = settings.database_url
+        return environment
+
+    async def spawn(self, *arguments: str, **environment: str) -> None:
+        """Start the bot as a process (``tests/bot_process.py``) and wait until it is ready."""
+        port_file = self.folder / "port"
+        port_file.unlink(missing_ok=True)
+        with (self.folder / "bot.log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "tests.bot_process",
+                str(port_file),
+                *arguments,
+                env={**self.environment(), **environment},
+                cwd=Path(__file__).parent.parent,
+                stdout=log,
+                stderr=log,
+            )
+
+        def port() -> str | None:
+            assert self.process is not None
+            if self.process.returncode is not None and not port_file.exists():
+                raise AssertionError(f"the bot did not start\n{self.history()}")
+            return port_file.read_text() if port_file.exists() else None
+
+        self.app.hook.url = f"http://127.0.0.1:{await self.eventually(port, 'the bot to be ready')}/webhook"
+
+    async def kill(self) -> None:
+        """``kill -9`` the bot process."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGKILL)
+        await self.process.wait()
+
+    async def killed(self) -> None:
+        """Wait until the bot process has died of its kill-point."""
+        assert self.process is not None
+        await asyncio.wait_for(self.process.wait(), PATIENCE_SECONDS)
+
+
+@asynccontextmanager
+async def gamma_with_repository(
+    folder: Path,
+    key: str,
+    tracking_uri: str,
+    *,
+    files: Mapping[str, str | bytes] | None = None,
+    private: bool = False,
+) -> AsyncIterator[Gamma]:
+    """A sandbox GitHub with a repository that has the App; the bot is not started yet.
+
+    At the end: no request was outside GitHub's published contract, nothing forbidden was done, nothing is left open.
+    """
+    async with SandboxGitHub(folder / "github") as github:
+        github.create_user("ada")
+        repository = github.create_repository(
+            "ada", f"walker-{time.monotonic_ns()}", dict(files or {"README.md": "# Walker\n"}), private=private
+        )
+        app = github.create_app("Gamma", PERMISSIONS, EVENTS, "", SECRET, private_key_pem=key)
+        github.install(app, repository)
+        gamma = Gamma(github, folder, app, repository, tracking_uri)
+        try:
+            yield gamma
+        finally:
+            await gamma.stop()
+            if gamma.process is not None:
+                await gamma.kill()
+            _end_leftovers(folder)
+        assert github.violations == []
+        assert_contract(github.requests)
+        names = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        leftover = [name for name in names if name.startswith(("flush ", "Dispatcher", "Flusher", "Watcher", "Sweep"))]
+        assert leftover == [], "no task is left open"
+
+
+async def get(url: str) -> tuple[int, str]:
+    """Status and text of a page."""
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return response.status, await response.text()
+
+
+def training_processes(folder: Path) -> list[int]:
+    """Processes of jobs under this data directory that are alive."""
+    marker = str(folder).encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                environment = (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if b"GAMMA_ATTEMPT=" in environment and marker in environment:
+                found.append(int(entry.name))
+    return found
+
+
+def _end_leftovers(folder: Path) -> None:
+    for process in training_processes(folder):
+        try:
+            os.kill(process, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
