@@ -47,17 +47,21 @@ class Edit:
 
 @dataclass(frozen=True)
 class Story:
-    """Three pushes to a branch of the starter, each on top of the one before.
+    """Three pushes to a branch of the starter, each on top of the one before. Their messages are in ``edits``."""
 
-    Attributes:
-        improve: raises ``episode_return`` clearly.
-        break_: a good idea with a mistake in it, which shows up deep inside numpy.
-        fix: the mistake is gone, the idea stays.
-    """
+    edits: tuple[Edit, Edit, Edit]
 
-    improve: Edit
-    break_: Edit
-    fix: Edit
+    def improve(self) -> dict[str, str]:
+        """Raises ``episode_return`` clearly: files by path."""
+        return dict(self.edits[0].files)
+
+    def break_(self) -> dict[str, str]:
+        """A good idea with a mistake in it, which shows up deep inside numpy."""
+        return dict(self.edits[1].files)
+
+    def fix(self) -> dict[str, str]:
+        """The mistake is gone, the idea stays."""
+        return dict(self.edits[2].files)
 
 
 def starter_files() -> dict[str, bytes]:
@@ -112,13 +116,14 @@ def story_edits() -> Story:
         "Let the policy feel the pole's energy",
         "policy.py",
         (
-            '"height", "spin")',
-            '"height", "spin", "energy")',
+            '"lean", "spin")',
+            '"lean", "spin", "energy")',
         ),
         (
-            "    return np.array((position, velocity, lean, height, spin / 4))",
-            "    missing = spin**2 / 40 + height - 1  # energy: 0 is just enough to stand upright, less is negative\n"
-            "    return np.array((position, velocity, lean, height, spin / 4, missing * spin * height / 4))",
+            "    return np.array((position, velocity, math.sin(angle), spin / 4))",
+            "    height = math.cos(angle)\n"
+            "    energy = spin**2 / 40 + height - 1  # 0 is just enough to stand upright, less is too little\n"
+            "    return np.array((position, velocity, math.sin(angle), spin / 4, energy * spin * height / 4))",
         ),
     )
     break_ = _edit(
@@ -150,7 +155,7 @@ def story_edits() -> Story:
         "search.py",
         ("rank_weights(len(candidates))", "rank_weights(len(elite))"),
     )
-    return Story(improve, break_, fix)
+    return Story((improve, break_, fix))
 
 
 def _edit(files: Mapping[str, str], message: str, path: str, *replacements: tuple[str, str]) -> Edit:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import structlog
 
 from gamma_bot.app import Gamma
 from gamma_bot.settings import Settings
@@ -48,6 +49,7 @@ class Mortal:
 
 async def main() -> None:
     """Run until killed."""
+    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.dev.ConsoleRenderer(colors=False)])
     port_file, points = Path(sys.argv[1]), set(sys.argv[2:])
     settings = Settings(_env_file=None)  # type: ignore[call-arg]
     async with aiohttp.ClientSession() as session:

@@ -287,7 +287,9 @@ async def gamma_with_repository(
         repository = github.create_repository(
             "ada", f"walker-{time.monotonic_ns()}", dict(files or {"README.md": "# Walker\n"}), private=private
         )
-        app = github.create_app("Gamma", PERMISSIONS, EVENTS, "", SECRET, private_key_pem=key)
+        # Until the bot runs, GitHub delivers to a port where nobody listens.
+        nowhere = "http://127.0.0.1:9/webhook"
+        app = github.create_app("Gamma", PERMISSIONS, EVENTS, nowhere, SECRET, private_key_pem=key)
         github.install(app, repository)
         gamma = Gamma(github, folder, app, repository, tracking_uri)
         try:

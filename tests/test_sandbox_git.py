@@ -70,6 +70,21 @@ async def test_pushing_needs_write_access(hub: Stage, tmp_path: Path) -> None:
     assert "refs/heads/mine" not in await hub.github.forge.git.refs(hub.repository.git_dir)
 
 
+async def test_an_installation_token_pushes_only_with_contents_write(hub: Stage, tmp_path: Path) -> None:
+    def with_token(token: str) -> str:
+        return hub.github.url.replace("://", f"://x-access-token:{token}@") + "/ada/walker.git"
+
+    await git(hub, tmp_path, "clone", "-q", with_token(await hub.token()), "work")
+    refused = await git(hub, tmp_path / "work", "push", "origin", "HEAD:refs/heads/mine")
+    hub.installation.permissions["contents"] = "write"
+    allowed = await git(hub, tmp_path / "work", "push", with_token(await hub.token()), "HEAD:refs/heads/mine")
+    await hub.github.wait_for_deliveries()
+
+    assert "403" in refused[1]
+    assert allowed[0] == 0, allowed[1]
+    assert next(one.payload["pusher"]["name"] for one in hub.received if one.name == "push") == "gamma-test[bot]"
+
+
 async def test_force_push_and_deletion_say_so(hub: Stage) -> None:
     first = await hub.github.commit(hub.repository, "models/x", {"a": "1"})
     forced = await hub.github.commit(hub.repository, "models/x", {"a": "2"}, start_from="main")

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import structlog
@@ -80,7 +81,9 @@ class Engine:
         steps = _DbosSteps()
         for name, workflow in self._workflows.items():
             self._registered[name] = _register(name, workflow, steps)
-        await asyncio.to_thread(DBOS.launch)
+        # On the loop's own thread, for some ten milliseconds: DBOS resumes workflows on the loop it is launched from,
+        # and from any other thread it would run them on a loop of its own, where our sessions don't work.
+        DBOS.launch()
 
     async def begin(self, name: str, workflow_id: str, values: Values) -> None:
         """Start a workflow. The same id again starts nothing."""
@@ -107,6 +110,8 @@ class Engine:
         from dbos import DBOS
 
         await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
+        # DBOS had made its own thread pool the loop's default one, and has shut it down.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="gamma"))
 
 
 class _DbosSteps:

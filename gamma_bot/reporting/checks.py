@@ -93,7 +93,7 @@ def _github_state(state: State) -> tuple[str, str | None]:
         case State.CANCELLED:
             return "completed", "cancelled"
         case State.SKIPPED:
-            return "completed", "skipped"
+            return "completed", "neutral"
         case _:
             assert_never(state)
 

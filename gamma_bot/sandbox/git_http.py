@@ -35,15 +35,16 @@ class _GitEndpoint:
         owner, name = request.match_info["owner"], request.match_info["repo"].removesuffix(".git")
         repository = self._forge.state.repository(f"{owner}/{name}")
         service = request.query.get("service", request.match_info["service"])
-        account = self._account(request)
-        if repository is None or not _may(repository, account, "read"):
+        role = "write" if service == "git-receive-pack" else "read"
+        account, by_token = self._account(request, repository, role)
+        if repository is None or not (by_token or _may(repository, account, "read")):
             # As on GitHub: whether a private repository exists is told to those only who may see it.
             return _ask_for_credentials() if account is None else web.Response(status=404, text="Repository not found.")
         if service != "git-receive-pack":
             return await self._backend(request, repository, account)
         if account is None:
             return _ask_for_credentials()
-        if not _may(repository, account, "write"):
+        if not (by_token or _may(repository, account, "write")):
             text = f"Permission to {repository.full_name}.git denied to {account.login}."
             return web.Response(status=403, text=text)
         if request.method == "GET":
@@ -56,25 +57,30 @@ class _GitEndpoint:
             await follow_push(self._forge, repository, before, after, account)
         return response
 
-    def _account(self, request: web.Request) -> Account | None:
-        """Who pushes: a token counts wherever it stands; else the user name is believed, with any password."""
+    def _account(self, request: web.Request, repository: Repository | None, role: str) -> tuple[Account | None, bool]:
+        """Who comes, and whether an App's token lets them in.
+
+        A token counts wherever it stands; without one the user name is believed, with any password.
+        """
         scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "basic":
-            return None
+            return None, False
         try:
             name, _, password = base64.b64decode(credentials).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
-            return None
+            return None, False
         for secret in (password, name):
             if secret.startswith(("ghs_", "ghp_")):
                 try:
                     actor = actor_of(self._forge.state, secret)
                 except ApiError:
-                    return None
+                    return None, False
                 if isinstance(actor, InstallationActor):
-                    return actor.installation.app.bot if actor.holds("contents:write") else None
-                return actor.account if isinstance(actor, UserActor) else None
-        return self._forge.state.account(name)
+                    reached = repository is not None and actor.reaches(repository)
+                    return actor.installation.app.bot, reached and actor.holds(f"contents:{role}")
+                return (actor.account if isinstance(actor, UserActor) else None), False
+        account = self._forge.state.account(name)
+        return (account if account and account.type == "User" else None), False
 
     async def _backend(
         self, request: web.Request, repository: Repository, account: Account | None
@@ -139,7 +145,7 @@ async def _settle(feeding: asyncio.Task[None], process: asyncio.subprocess.Proce
 def _may(repository: Repository, account: Account | None, role: str) -> bool:
     if account is None:
         return role == "read" and not repository.private
-    return account.type == "Bot" or repository.may(account.login, role)
+    return repository.may(account.login, role)
 
 
 def _ask_for_credentials() -> web.Response:

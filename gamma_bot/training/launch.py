@@ -74,6 +74,7 @@ def start_supervisor(
                     settings.python,
                     "-I",
                     "-S",
+                    "-Xutf8",  # names in a tree are UTF-8, whatever the machine's language
                     "-c",
                     _BOOTSTRAP,
                     str(Path(gamma_bot.__file__).absolute().parent.parent),

@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,18 +22,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gamma_bot.training.artifacts import list_artifacts, open_artifact
-from gamma_bot.training.attempt_folder import AttemptFolder, StoredSpec, remove_tree
-from gamma_bot.training.durable import sync_folder, write_file
+from gamma_bot.training.attempt_folder import AttemptFolder, remove_tree
 from gamma_bot.training.job_environment import scratch_folder
 from gamma_bot.training.joblog import dropped_bytes, read_tail
 from gamma_bot.training.launch import LaunchSettings, start_supervisor
 from gamma_bot.training.processes import is_alive
 from gamma_bot.training.recovery import settle
+from gamma_bot.training.submission import remove_abandoned, write_down
 from gamma_bot.training.trainer import Artifact, Attempt, Observation, Outcome, Phase, TrainingSpec
 
 _REMEMBERED_OUTCOMES = 1_024
 _START_TRIES = 3
-_ABANDONED_SECONDS = 3_600
 _SUPERVISOR_DIED = (
     "The process that looked after the job died without a word (a restart of the machine, or killed); "
     "what was left of the job has been ended."
@@ -151,27 +148,9 @@ class LocalTrainer:
         with self._turn:
             open_attempts = self._load()
             if not folder.exists():
-                self._write_down(folder, spec)
+                write_down(self._root, folder, spec)
             self._adopt(folder, open_attempts)
             self._advance(open_attempts)
-
-    def _write_down(self, folder: AttemptFolder, spec: TrainingSpec) -> None:
-        # All of it gets its name in one step. A folder can't be renamed onto one with files in it, so of two
-        # bots that accept the same attempt one comes too late.
-        fresh = AttemptFolder(self._root / f".new-{secrets.token_hex(8)}")
-        fresh.path.mkdir()
-        try:
-            _link_or_copy(spec.source, fresh.source)
-            stored = StoredSpec(spec, secrets.token_hex(16), time.time())
-            write_file(fresh.path / "spec.json", stored.to_json())
-            try:
-                fresh.path.rename(folder.path)
-            except OSError:
-                if not folder.exists():
-                    raise
-            sync_folder(self._root)
-        finally:
-            shutil.rmtree(fresh.path, ignore_errors=True)
 
     def _observe(self, attempts: Sequence[Attempt]) -> list[Observation]:
         with self._turn:
@@ -225,11 +204,9 @@ class LocalTrainer:
         if self._open is None:
             self._root.mkdir(parents=True, exist_ok=True)
             self._open = {}
+            remove_abandoned(self._root)
             for path in self._root.iterdir():
-                if not path.name.startswith(".new-"):
-                    self._adopt(AttemptFolder(path), self._open)
-                elif path.stat().st_mtime < time.time() - _ABANDONED_SECONDS:
-                    shutil.rmtree(path, ignore_errors=True)
+                self._adopt(AttemptFolder(path), self._open)
         return self._open
 
     def _adopt(self, folder: AttemptFolder, open_attempts: dict[str, _Open]) -> None:
@@ -307,10 +284,3 @@ def _in_order(open_attempts: dict[str, _Open]) -> list[_Open]:
 def _note_failed_start(entry: _Open) -> None:
     entry.failed_starts += 1
     entry.start_again_at = time.monotonic() + 2.0**entry.failed_starts / 4
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another disk, or one without links
-        shutil.copyfile(source, target)

@@ -6,6 +6,7 @@ so a tree is either complete or absent.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import shutil
@@ -119,7 +120,8 @@ class _Unpacking:
                 while (member := archive.next()) is not None:
                     archive.members = []  # else it keeps every one
                     self._take(archive, member)
-        except tarfile.TarError as error:
+        except (tarfile.TarError, ValueError, OverflowError, LookupError) as error:
+            # tarfile lets some mistakes through as they come.
             raise SourceError(f"The tarball is damaged: {error}.") from error
         # tarfile takes a broken header for the end of the archive; the real end is a block of zeros.
         if self._stream.last_block.strip(b"\0"):
@@ -140,6 +142,8 @@ class _Unpacking:
             raise SourceError("The tarball has no top folder.")
         if not (member.isreg() or member.issym() or member.islnk()):
             raise SourceError(f"{_shown(path)} is a device or a pipe, which has no place in a tree.")
+        if member.issym() and (not member.linkname or len(os.fsencode(member.linkname)) > _NAME_BYTES):
+            raise SourceError(f"{_shown(path)} is a link to nothing, or to a path longer than {_NAME_BYTES} bytes.")
         self._check_with_tarfile(member, path)
         self._make_folder(path.parent)
         target = self._tree / path
@@ -153,6 +157,8 @@ class _Unpacking:
                 self._write(archive, member, target)
         except FileExistsError:
             raise SourceError(f"{_shown(path)} is in the tarball twice.") from None
+        except OSError as error:
+            raise _blame(path, error) from error
 
     def _path(self, name: str) -> PurePosixPath:
         parts = PurePosixPath(name).parts
@@ -183,6 +189,8 @@ class _Unpacking:
             (self._tree / path).mkdir(mode=0o755)
         except FileExistsError:
             raise SourceError(f"{_shown(path)} is a folder and also something else.") from None
+        except OSError as error:
+            raise _blame(path, error) from error
         self._folders.add(path)
 
     def _check_with_tarfile(self, member: tarfile.TarInfo, path: PurePosixPath) -> None:
@@ -227,6 +235,13 @@ class _Unpacking:
             written = os.path.normpath(path.parent / target)
             if written.split("/")[0] in ("", "..") or not leads_to.is_relative_to(tree):
                 raise SourceError(f"{_shown(path)} is a link that leaves the tree.")
+
+
+def _blame(path: PurePosixPath, error: OSError) -> Exception:
+    """The member's fault if its name is impossible here, else the disk's."""
+    if error.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
+        return SourceError(f"{_shown(path)} can't be created on this machine: {error.strerror}.")
+    return error
 
 
 def _shown(name: str | PurePosixPath) -> str:

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-FEATURES = ("position", "velocity", "lean", "height", "spin")
+FEATURES = ("position", "velocity", "lean", "spin")
 
 
 def features(position: float, velocity: float, angle: float, spin: float) -> np.ndarray:
     """What the policy sees, scaled to be of about the same size; in the order of FEATURES."""
-    lean, height = math.sin(angle), math.cos(angle)
-    return np.array((position, velocity, lean, height, spin / 4))
+    return np.array((position, velocity, math.sin(angle), spin / 4))
 
 
 class LinearPolicy:

@@ -1,7 +1,7 @@
 """Teach a cart to swing its pole up, and log to MLflow how that goes.
 
 By hand:   python train.py --generations 30
-By Gamma:  push to `models` or `models/<anything>`; gamma.yml says what is run.
+By Gamma:  push to a branch that trains; gamma.yml says what is run.
 """
 
 from __future__ import annotations
