@@ -76,7 +76,8 @@ def validate(path: Path) -> None:
     checked = validate_tree(path)
     if checked.problems:
         click.echo(render_problems(checked))
-        count = len(checked.problems)
+    if checked.errors:
+        count = len(checked.errors)
         click.echo(f"\n{count} problem{'s' if count > 1 else ''} found.", err=True)
         sys.exit(1)
     click.echo(f"{checked.path}: no problems found.")
@@ -104,15 +105,15 @@ def doctor() -> None:
 @click.option("--force", is_flag=True, help="Replace files that exist already.")
 def init(path: Path, force: bool) -> None:
     """Write a starter into a repository: a small MuJoCo task, its gamma.yml, and how to go on."""
-    from gamma_bot.starter import FilesExist, write_starter
+    from gamma_bot.starter import StarterError, write_starter
 
     try:
         written = write_starter(path, force=force)
-    except FilesExist as error:
+    except StarterError as error:
         raise click.ClickException(str(error)) from None
     for item in written:
         click.echo(f"  wrote {item.path} ({item.size:,} bytes)")
-    click.echo("Next: git add -A && git commit -m 'Train with Gamma' && git push origin HEAD:models")
+    click.echo("Next: git add -A && git commit -m 'Train with Gamma' && git push origin HEAD:models/main")
 
 
 @gamma.group(

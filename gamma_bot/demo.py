@@ -26,7 +26,7 @@ from gamma_bot.sandbox.server import SandboxGitHub
 from gamma_bot.settings import Settings
 from gamma_bot.starter import starter_files, story_edits
 
-USER, NAME, BRANCH = "you", "cartpole", "models/more-elites"
+USER, NAME, MAIN, BRANCH = "you", "cartpole", "models/main", "models/energy"
 _PERMISSIONS = {"checks": "write", "contents": "read", "metadata": "read", "pull_requests": "write"}
 _LONGEST_STEP_SECONDS = 180.0
 
@@ -71,7 +71,10 @@ async def play(*, leave: bool, port: int, folder: Path | None) -> int:
         except OSError as error:
             click.echo(f"gamma demo: can't listen on port {port}: {error}. Try: gamma demo --port 0", err=True)
             return 1
-        await _tell(story)
+        try:
+            await _tell(story)
+        except TimeoutError as error:
+            story.expect(False, f"a step that ends: {error}")
         seconds = time.monotonic() - started
         if story.unexpected:
             click.secho(
@@ -96,7 +99,7 @@ async def _stage(folder: Path, port: int) -> AsyncIterator[Story]:
         app = github.create_app("Gamma", _PERMISSIONS, ["push", "pull_request"], "", secret)
         github.install(app, repository)
         settings = Settings(
-            _env_file=None,  # the demo is the same on every machine, whatever is configured there
+            # Every setting is given, so that the demo is the same on every machine, whatever is configured there.
             data_dir=folder / "gamma",
             host="127.0.0.1",
             port=0,
@@ -127,16 +130,15 @@ async def _tell(story: Story) -> None:
         f"   sandbox GitHub   {github.url}\n   repository       {story.page('')}\n   Gamma            {story.bot.url}"
     )
 
-    _step(1, "A push to `models` trains the baseline.")
-    baseline = await github.commit(repository, "models", {"NOTES.md": "The baseline.\n"}, "Train the baseline")
+    _step(1, f"A push to `{MAIN}` trains the baseline.")
+    baseline = await github.commit(repository, MAIN, {"NOTES.md": "The baseline.\n"}, "Train the baseline")
     run = await _watch(story, baseline)
     story.expect(run.conclusion == "success", "the baseline trains")
 
     _step(2, f"A branch `{BRANCH}` with a pull request changes the training.")
-    better = await github.commit(
-        repository, BRANCH, edits.improve(), "Keep more of the population", start_from="models"
-    )
-    pull = await github.open_pull_request(repository, BRANCH, "models", title="Keep more of the population")
+    message = edits.edits[0].message
+    better = await github.commit(repository, BRANCH, edits.improve(), message, start_from=MAIN)
+    pull = await github.open_pull_request(repository, BRANCH, MAIN, title=message)
     click.echo(f"   pull request     {story.page(f'/pull/{pull.number}')}")
     run = await _watch(story, better)
     story.expect(run.conclusion == "success", "the improvement trains")
@@ -144,7 +146,7 @@ async def _tell(story: Story) -> None:
     story.expect("better" in improved, "the comment says that the primary metric is better than the baseline")
 
     _step(3, "A push that breaks the code.")
-    broken = await github.commit(repository, BRANCH, edits.break_(), "Make the policy smaller")
+    broken = await github.commit(repository, BRANCH, edits.break_(), edits.edits[1].message)
     run = await _watch(story, broken)
     story.expect(run.conclusion == "failure", "the broken push fails")
     story.expect(len(run.annotations) == 1, "the broken line is annotated")
@@ -154,7 +156,7 @@ async def _tell(story: Story) -> None:
     await _comment(story, pull, broken)
 
     _step(4, "The fix.")
-    fixed = await github.commit(repository, BRANCH, edits.fix(), "Use every observation again")
+    fixed = await github.commit(repository, BRANCH, edits.fix(), edits.edits[2].message)
     run = await _watch(story, fixed)
     story.expect(run.conclusion == "success", "the fix trains")
     final = await _comment(story, pull, fixed)

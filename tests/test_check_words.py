@@ -311,7 +311,7 @@ completed cancelled | Cancelled: a newer push to models/wider replaced this job
 
 def test_a_skipped_job() -> None:
     assert told(check_report(SKIPPED)) == snapshot("""\
-completed skipped | Skipped: the push touches no training path
+completed neutral | Skipped: the push touches no training path
 
 **Next:** `train.paths` in gamma.yml says which files make a push worth training.
 

@@ -45,7 +45,8 @@ class Presenter:
         not_before = 0.0
         if facts.state is State.RUNNING:
             shown = await self._surfaces.get(key)
-            if shown is not None and shown.flushed_at is not None and shown.body.get("status") == "in_progress":
+            # "Preparing" gives way to "running" at once; only news of a run that is shown already can wait.
+            if shown is not None and shown.flushed_at is not None and "started_at" in shown.body:
                 not_before = shown.flushed_at + PROGRESS_SECONDS
         await self._want_check(key, TRAIN_CHECK, job, check_report(facts), not_before=not_before)
 

@@ -182,7 +182,7 @@ async def main() -> None:
         }
         samples: dict[str, list[Sample]] = {name: [] for name in servers}
         try:
-            for name, (port, process) in servers.items():
+            for port, process in servers.values():
                 await wait_until_open(port)
                 await measure(port, process.pid, arguments.connections, 1.0)
             for _ in range(arguments.rounds):
