@@ -42,7 +42,7 @@ def test_a_queued_job() -> None:
 
 `python train.py` · on `local` · [Job page](https://gamma.example/jobs/models-wider-3f1c9aa)
 
-<sub>Job `models-wider-3f1c9aa`, attempt 1 · Comment `/gamma help` to see what you can ask for.</sub>
+<sub>Job `models-wider-3f1c9aa`, attempt 1</sub>
 """)
 
 
@@ -96,7 +96,7 @@ In gamma.yml, `learning_rate` went from `0.01` to `0.02` and `population` went f
 
 `episode_return` rose from 136.3 to 198.4 (+46 %), which is better. `loss` fell from 0.03 to 0.02 (-33 %), which is better. `grad_norm` is as in the baseline.
 
-<sub>Job `models-wider-3f1c9aa`, attempt 1 · Deterministic write-up (no model) · Comment `/gamma help` to see what you can ask for.</sub>
+<sub>Job `models-wider-3f1c9aa`, attempt 1 · Deterministic write-up (no model)</sub>
 """)
 
 
@@ -141,7 +141,7 @@ Baseline: the last values of job [`models-9b2e4d7`](https://mlflow.example/runs/
 
 [Job page](https://gamma.example/jobs/models-wider-3f1c9aa) · [MLflow run](https://mlflow.example/runs/2) · [Check](https://github.com/ann/cartpole/runs/5)
 
-<sub>Job `models-wider-3f1c9aa`, attempt 1 · Comment `/gamma help` to see what you can ask for.</sub>
+<sub>Job `models-wider-3f1c9aa`, attempt 1</sub>
 """)
 
 
@@ -168,7 +168,7 @@ ValueError: shapes (3,4) and (5,) not aligned
 
 `python train.py` · on `local` · 3.2 s · exit status 1 · [Job page](https://gamma.example/jobs/models-wider-3f1c9aa)
 
-<sub>Job `models-wider-3f1c9aa`, attempt 1 · Comment `/gamma help` to see what you can ask for.</sub>
+<sub>Job `models-wider-3f1c9aa`, attempt 1</sub>
 """)
 
 

@@ -64,7 +64,7 @@ def conclude(outcome: Outcome, lines: Sequence[MetricLine], rules: Mapping[str, 
             return _conclude_completed(lines, rules)
         case Ending.STOPPED:
             return Conclusion(
-                State.CANCELLED, said or "The run was stopped.", "`/gamma retry` trains this commit again."
+                State.CANCELLED, said or "The run was stopped.", "Push again to train it once more."
             )
         case Ending.USER_CODE:
             return Conclusion(State.FAILED, said or _how_it_died(outcome), _after_a_crash(outcome))
@@ -102,7 +102,7 @@ def conclude(outcome: Outcome, lines: Sequence[MetricLine], rules: Mapping[str, 
             return Conclusion(
                 State.FAILED,
                 said or "The machine that ran the job went down.",
-                "This is not the code's fault: `/gamma retry` trains this commit again.",
+                "This is not the code's fault: push again to train it once more.",
             )
         case _:
             assert_never(outcome.ending)
@@ -178,7 +178,7 @@ def _after_a_crash(outcome: Outcome) -> str:
         return "SIGKILL from outside often means that the machine ran out of memory: let the run need less of it."
     if outcome.signal in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE"):
         return "A native library crashed: `python -X faulthandler` in the command shows the line of Python."
-    return "Correct the code and push again; `/gamma retry` trains the same commit again."
+    return "Correct the code and push again."
 
 
 def _primary(logged: Mapping[str, Sequence[Point]], rules: Mapping[str, Metric]) -> str | None:
