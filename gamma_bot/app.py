@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
 
 import aiohttp
 import structlog
@@ -12,6 +15,8 @@ from aiohttp import web
 from gamma_bot.events.dispatch import Dispatcher
 from gamma_bot.github.errors import GitHubError
 from gamma_bot.github.gateway import GitHubApp
+from gamma_bot.github.keys import signing_keys
+from gamma_bot.ingress.tunnel import Tunnel
 from gamma_bot.ingress.webhook import LARGEST_BODY_BYTES, Webhook
 from gamma_bot.jobs.engine import Engine
 from gamma_bot.jobs.flusher import Flusher
@@ -34,6 +39,10 @@ from gamma_bot.web.health import Health
 from gamma_bot.web.pages import JobPages
 
 log = structlog.get_logger()
+
+
+class WrongSettings(Exception):
+    """What is configured can't work; the text says what to change."""
 
 
 class Gamma:
@@ -65,11 +74,13 @@ class Gamma:
         self.pulls = Pulls(self.database)
         self.surfaces = Surfaces(self.database)
         self.url = settings.public_url or ""
+        self._webhook = Webhook(self.inbox, settings.webhook_secrets)
         self._tracking = tracking
         self._trainers = trainers
         self._write_interval = write_interval_seconds
         self._watch_interval = watch_interval_seconds
         self._patience = patience_seconds
+        self._lock: IO[bytes] | None = None
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
         self._engine: Engine | None = None
@@ -83,9 +94,13 @@ class Gamma:
         Raises:
             StoreUnavailable: the database can't be used.
             OSError: the address is taken, or the private key's file can't be read.
+            WrongSettings: they name an executor that is not here, or a data directory that is in use.
+            UnusableKey: what is set as the private key is none.
         """
+        self._lock = _lock(self.settings.data_dir)
         private_key = self.settings.private_key  # before anything is opened: the likeliest mistake of an operator
-        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        if private_key is not None:
+            signing_keys(private_key)
         await asyncio.to_thread(self.database.create_tables)
         self._session = aiohttp.ClientSession()
         self.tracking = self._tracking or open_tracking(
@@ -95,10 +110,13 @@ class Gamma:
             http_session=self._session,
         )
         local = LocalTrainer(self.settings.data_dir / "jobs", slots=self.settings.local_jobs)
-        self.trainers = dict(self._trainers or {"local": local})
+        self.trainers = self._by_default_first(self._trainers or {"local": local})
         await self._listen()
         if private_key and self.settings.github_app_id:
             await self._start_working(private_key, self.settings.github_app_id)
+        if self.settings.tunnel_url:
+            tunnel = Tunnel(self._session, self.settings.tunnel_url, self._webhook)
+            self._tasks.append(asyncio.create_task(tunnel.run(), name="Tunnel"))
         log.info("gamma.started", url=self.url, data_dir=str(self.settings.data_dir))
 
     async def stop(self) -> None:
@@ -115,12 +133,21 @@ class Gamma:
             await self.tracking.close()
             await self._session.close()
         self.database.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _by_default_first(self, trainers: Mapping[str, Trainer]) -> dict[str, Trainer]:
+        default = self.settings.executor
+        if default not in trainers:
+            raise WrongSettings(f"GAMMA_EXECUTOR={default}: this Gamma can train on {', '.join(trainers)} only")
+        return {default: trainers[default], **trainers}
 
     async def _listen(self) -> None:
         app = web.Application(client_max_size=LARGEST_BODY_BYTES)
-        Webhook(self.inbox, self.settings.webhook_secrets).add_routes(app)
+        self._webhook.add_routes(app)
         Health({"store": self._store_problem, "engine": self._engine_problem}, self._gauges).add_routes(app)
-        JobPages(self.jobs, self.trainers).add_routes(app)
+        JobPages(self.jobs, self.trainers, listed=self.settings.public_url is None).add_routes(app)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.settings.host, self.settings.port, backlog=512)
@@ -160,9 +187,9 @@ class Gamma:
         async def train(push: Push) -> None:
             await engine.begin("train", push.job, push.to_json())
 
-        async def show_pull_request(pull: PullRecord, is_open: bool) -> None:
-            await self.pulls.seen(pull, is_open=is_open)
-            if is_open:
+        async def show_pull_request(seen: PullRecord) -> None:
+            pull = await self.pulls.seen(seen)
+            if pull.is_open:
                 await presenter.show_comment(pull.repository_id, pull.branch, pull.number, pull.head_sha)
 
         self._dispatcher = Dispatcher(
@@ -175,7 +202,7 @@ class Gamma:
         watcher = Watcher(
             self.jobs, presenter, engine, self.trainers, self.tracking, interval_seconds=self._watch_interval
         )
-        sweep = Sweep(self.jobs, presenter, engine, self.tracking)
+        sweep = Sweep(self.jobs, presenter, engine, self.trainers, self.tracking)
         self._tasks = [
             asyncio.create_task(part.run(), name=type(part).__name__)
             for part in (self._dispatcher, self._flusher, watcher, sweep)
@@ -187,9 +214,11 @@ class Gamma:
 
     async def _store_problem(self) -> str | None:
         try:
-            await self.inbox.waiting(limit=1)
+            await self.inbox.probe()
         except StoreUnavailable as error:
-            return str(error)
+            # The reason can name hosts and users: it is for the log, not for everybody who can reach the port.
+            log.warning("store.unavailable", error=str(error))
+            return "unreachable"
         return None
 
     async def _engine_problem(self) -> str | None:
@@ -204,6 +233,20 @@ class Gamma:
             **{f'gamma_jobs{{state="{state}"}}': float(count) for state, count in states.items()},
             "gamma_surfaces_dirty": float(await self.surfaces.count_dirty()),
         }
+
+
+def _lock(data_dir: Path) -> IO[bytes]:
+    """Hold the data directory: two processes would both work through the same inbox."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    file = (data_dir / "gamma.lock").open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise WrongSettings(
+            f"another gamma works on the data directory {data_dir}; stop it, or set GAMMA_DATA_DIR"
+        ) from None
+    return file
 
 
 class _OwnLogin:

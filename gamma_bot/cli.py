@@ -21,7 +21,7 @@ import structlog
 from pydantic import ValidationError
 
 from gamma_bot import __version__
-from gamma_bot.settings import Settings
+from gamma_bot.settings import Settings, with_stored_app
 
 if TYPE_CHECKING:
     from gamma_bot.store.inbox import Inbox
@@ -56,15 +56,79 @@ def demo(leave: bool, port: int, folder: Path | None) -> None:
     from gamma_bot.demo import play
 
     _log_to_stderr(logging.ERROR)
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         sys.exit(asyncio.run(play(leave=leave, port=port, folder=folder)))
+    except KeyboardInterrupt:
+        sys.exit(130 if leave else 0)
 
 
-@gamma.command(epilog=_examples("gamma serve", "GAMMA_PORT=9000 GAMMA_DATA_DIR=/var/lib/gamma gamma serve"))
-def serve() -> None:
+@gamma.command(
+    epilog=_examples(
+        "gamma serve",
+        "GAMMA_PORT=9000 GAMMA_DATA_DIR=/var/lib/gamma gamma serve",
+        "gamma serve --tunnel https://smee.example.com/a1b2c3",
+    )
+)
+@click.option("--tunnel", metavar="URL", help="Take webhooks from this channel too: for a laptop without an address.")
+def serve(tunnel: str | None) -> None:
     """Take webhooks and train. Everything is configured by GAMMA_… variables or a .env file."""
     _log_to_stderr(logging.INFO)
-    sys.exit(asyncio.run(_serve(_settings())))
+    settings = _settings_with_app()
+    if tunnel:
+        settings = settings.model_copy(update={"tunnel_url": _web_address(tunnel, "--tunnel")})
+    if settings.tunnel_url and not settings.webhook_secrets:
+        raise click.ClickException("a tunnel needs GAMMA_GITHUB_WEBHOOK_SECRET: anybody can write into a channel")
+    sys.exit(asyncio.run(_serve(settings)))
+
+
+@gamma.command(
+    epilog=_examples(
+        "gamma setup --public-url https://gamma.example.com",
+        "gamma setup --organization my-team --tunnel https://smee.example.com/a1b2c3",
+        "gamma setup --github https://github.example.com --public-url https://gamma.example.com --print",
+    )
+)
+@click.option("--organization", metavar="NAME", help="Create the App for this organisation instead of yourself.")
+@click.option("--github", metavar="URL", help="GitHub's address; needed for Enterprise Server only.")
+@click.option("--public-url", metavar="URL", help="Where GitHub reaches Gamma.  [default: GAMMA_PUBLIC_URL]")
+@click.option("--tunnel", metavar="URL", help="Or the channel that `gamma serve --tunnel` will listen to.")
+@click.option("--print", "show", is_flag=True, help="Print GAMMA_… lines for a secret store; store nothing here.")
+@click.option("--force", is_flag=True, help="Replace the App that is stored in the data directory.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the page on this machine.")
+def setup(
+    organization: str | None,
+    github: str | None,
+    public_url: str | None,
+    tunnel: str | None,
+    show: bool,
+    force: bool,
+    port: int,
+) -> None:
+    """Create Gamma's GitHub App: serves a page on this machine whose button does it on GitHub."""
+    from gamma_bot.github.manifest import api_url_of, registration_url, web_url_of
+    from gamma_bot.stored_app import StoredAppError, check_place
+
+    settings = _settings()
+    try:
+        api_url = api_url_of(github) if github else settings.github_api_url
+        registration_url(web_url_of(api_url), organization, "")
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    home = _web_address(public_url, "--public-url") if public_url else settings.public_url
+    channel = _web_address(tunnel, "--tunnel") if tunnel else (None if public_url else settings.tunnel_url)
+    if not (home or channel):
+        raise click.UsageError(
+            "GitHub must know where to deliver webhooks: say --public-url https://gamma.example.com, "
+            "or --tunnel URL with a channel's address."
+        )
+    try:
+        if not show:
+            check_place(settings.data_dir, force=force)
+        asyncio.run(_setup(settings, api_url, organization, home, channel, show=show, force=force, port=port))
+    except (StoredAppError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        raise click.ClickException("ended before GitHub created the App") from None
 
 
 @gamma.command(epilog=_examples("gamma validate", "gamma validate path/to/repository", "gamma validate gamma.yml"))
@@ -83,6 +147,14 @@ def validate(path: Path) -> None:
     click.echo(f"{checked.path}: no problems found.")
 
 
+@gamma.command(epilog=_examples("gamma schema > gamma.schema.json"))
+def schema() -> None:
+    """Print the JSON Schema of gamma.yml, for editors that check and complete it."""
+    from gamma_bot.config.json_schema import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
 @gamma.command(epilog=_examples("gamma doctor"))
 def doctor() -> None:
     """Look at everything Gamma needs, and say what is wrong and how to mend it."""
@@ -95,7 +167,7 @@ def doctor() -> None:
             click.echo(f"       {'':<15} → {finding.fix}")
 
     _log_to_stderr(logging.ERROR)
-    well = asyncio.run(examine(_settings(), show))
+    well = asyncio.run(examine(_settings_with_app(), show))
     click.echo("All is well." if well else "Gamma can't do its work until this is mended.")
     sys.exit(0 if well else 1)
 
@@ -181,15 +253,18 @@ def replay_delivery(guid: str) -> None:
 
 
 async def _serve(settings: Settings) -> int:
-    from gamma_bot.app import Gamma
+    from gamma_bot.app import Gamma, WrongSettings
+    from gamma_bot.github.keys import UnusableKey
     from gamma_bot.startup import parts_of, render
     from gamma_bot.store.database import StoreUnavailable
 
-    service = Gamma(settings)
+    service = None
     try:
+        service = Gamma(settings)
         await service.start()
-    except (StoreUnavailable, OSError) as error:
-        await service.stop()
+    except (StoreUnavailable, UnusableKey, WrongSettings, OSError) as error:
+        if service is not None:
+            await service.stop()
         click.echo(f"gamma: can't start: {error}", err=True)
         return 1
     click.echo(f"Gamma {__version__} listens on {service.url}\n{render(parts_of(settings, service.url))}", err=True)
@@ -202,21 +277,59 @@ async def _serve(settings: Settings) -> int:
     return 0
 
 
+async def _setup(
+    settings: Settings,
+    api_url: str,
+    organization: str | None,
+    home: str | None,
+    channel: str | None,
+    *,
+    show: bool,
+    force: bool,
+    port: int,
+) -> None:
+    from gamma_bot.github.manifest import web_url_of
+    from gamma_bot.setup import Setup, environment_lines
+    from gamma_bot.stored_app import StoredApp, write_stored_app
+
+    def keep(app: StoredApp) -> str:
+        return "in the terminal" if show else f"in {write_stored_app(settings.data_dir, app, force=force)}"
+
+    pages = Setup(
+        web_url=web_url_of(api_url),
+        api_url=api_url,
+        organization=organization,
+        webhook_url=channel or f"{home}/webhook",
+        home_url=home,
+        keep=keep,
+    )
+    try:
+        click.echo(f"Open {await pages.start(port)} in a browser on this machine. Ctrl-C ends.", err=True)
+        app = await pages.created()
+    finally:
+        await pages.stop()
+    if show:
+        click.echo(environment_lines(app))
+    click.echo(
+        f"The App {app.slug} is created; its key and secrets are {'above' if show else f'in {settings.data_dir}'}.\n"
+        f"Next: install it on your repositories at {app.install_url}\n"
+        f"Then: gamma serve{f' --tunnel {channel}' if channel else ''}",
+        err=True,
+    )
+
+
 @contextlib.asynccontextmanager
 async def _inbox() -> AsyncIterator[Inbox]:
     from gamma_bot.store.database import Database, StoreUnavailable
     from gamma_bot.store.inbox import Inbox
 
-    database = Database(_settings().store_url)
-    inbox = Inbox(database)
+    settings = _settings()
     try:
-        await asyncio.to_thread(database.create_tables)
-        yield inbox
-    except StoreUnavailable as error:
+        with contextlib.closing(Database(settings.store_url)) as database, contextlib.closing(Inbox(database)) as inbox:
+            await asyncio.to_thread(database.create_tables)
+            yield inbox
+    except (StoreUnavailable, OSError) as error:
         raise click.ClickException(f"the store can't be read: {error}") from None
-    finally:
-        inbox.close()
-        database.close()
 
 
 def _settings() -> Settings:
@@ -225,6 +338,21 @@ def _settings() -> Settings:
     except ValidationError as error:
         lines = [f"GAMMA_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors()]
         raise click.UsageError("\n".join(["the environment or .env can't be used:", *lines])) from None
+
+
+def _settings_with_app() -> Settings:
+    from gamma_bot.stored_app import StoredAppError
+
+    try:
+        return with_stored_app(_settings())
+    except StoredAppError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _web_address(given: str, option: str) -> str:
+    if not given.startswith(("https://", "http://")):
+        raise click.UsageError(f"{option} needs a web address, such as https://gamma.example.com; got {given!r}")
+    return given.rstrip("/")
 
 
 def _no_delivery(guid: str) -> str:
@@ -239,7 +367,9 @@ def _log_to_stderr(level: int) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([] if readable else [structlog.processors.format_exc_info]),
-            structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer(),
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+            if readable
+            else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -25,6 +25,7 @@ from gamma_bot.sandbox.model import CheckRun, PullRequest, Repository
 from gamma_bot.sandbox.server import SandboxGitHub
 from gamma_bot.settings import Settings
 from gamma_bot.starter import starter_files, story_edits
+from gamma_bot.training.trainer import Attempt
 
 USER, NAME, MAIN, BRANCH = "you", "cartpole", "models/main", "models/energy"
 _PERMISSIONS = {"checks": "write", "contents": "read", "metadata": "read", "pull_requests": "write"}
@@ -61,6 +62,9 @@ async def play(*, leave: bool, port: int, folder: Path | None) -> int:
     """
     if importlib.util.find_spec("mujoco") is None:
         click.echo("The demo trains with MuJoCo, which is not installed. Run: pip install 'gamma-bot[demo]'", err=True)
+        return 1
+    if shutil.which("git") is None:
+        click.echo("The demo needs git, which is not on this machine.", err=True)
         return 1
     async with AsyncExitStack() as stack:
         if folder is None:
@@ -106,6 +110,7 @@ async def _stage(folder: Path, port: int) -> AsyncIterator[Story]:
             public_url=None,
             database_url=None,
             executor="local",
+            local_jobs=1,
             branches=("models", "models/*"),
             github_api_url=github.api_url,
             github_app_id=str(app.id),
@@ -120,6 +125,8 @@ async def _stage(folder: Path, port: int) -> AsyncIterator[Story]:
         try:
             yield Story(github, repository, bot)
         finally:
+            for job in await bot.jobs.unfinished():
+                await bot.trainers["local"].stop(Attempt(job.id, job.attempt))
             await bot.stop()
 
 

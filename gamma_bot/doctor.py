@@ -12,14 +12,21 @@ import aiohttp
 
 from gamma_bot.github.errors import GitHubError
 from gamma_bot.github.gateway import GitHubApp
+from gamma_bot.github.keys import UnusableKey, signing_keys
 from gamma_bot.settings import Settings
 from gamma_bot.store.database import Database, StoreUnavailable
 from gamma_bot.tracking.open import open_tracking
 from gamma_bot.tracking.runs import TrackingError
 
-# What app.yml asks for and the path of a push needs.
-NEEDED_PERMISSIONS = {"checks": "write", "contents": "read", "metadata": "read", "pull_requests": "write"}
-NEEDED_EVENTS = ("push", "pull_request")
+# What app.yml asks for; a test keeps them in agreement.
+NEEDED_PERMISSIONS = {
+    "checks": "write",
+    "contents": "read",
+    "issues": "write",
+    "metadata": "read",
+    "pull_requests": "write",
+}
+NEEDED_EVENTS = ("push", "pull_request", "issue_comment", "pull_request_review", "pull_request_review_comment")
 _LEVELS = ("", "read", "write", "admin")
 _LITTLE_DISK_BYTES = 2 * 1024**3
 
@@ -71,6 +78,8 @@ async def _store(settings: Settings) -> list[Finding]:
         database = Database(settings.store_url)
         await asyncio.to_thread(database.create_tables)
         database.close()
+    except OSError as error:
+        return [Finding("store", False, str(error), "mend the data directory first")]
     except (StoreUnavailable, ValueError, ImportError) as error:
         return [Finding("store", False, str(error), "check GAMMA_DATABASE_URL and that the server is up")]
     return [Finding("store", True, "PostgreSQL" if settings.database_url else "SQLite, embedded")]
@@ -103,12 +112,13 @@ async def _github(settings: Settings) -> list[Finding]:
         )
     ]
     if not (settings.github_app_id and settings.github_private_key):
-        fix = "set GAMMA_GITHUB_APP_ID and GAMMA_GITHUB_PRIVATE_KEY (PEM text or the file's path)"
+        fix = "run `gamma setup`, or set GAMMA_GITHUB_APP_ID and GAMMA_GITHUB_PRIVATE_KEY (PEM text or the file's path)"
         return [*findings, Finding("GitHub App", False, "not configured", fix)]
     try:
         key = settings.private_key or ""
-    except OSError as error:
-        return [*findings, Finding("GitHub App", False, str(error), "check the path in GAMMA_GITHUB_PRIVATE_KEY")]
+        signing_keys(key)
+    except (OSError, UnusableKey) as error:
+        return [*findings, Finding("GitHub App", False, str(error), "check GAMMA_GITHUB_PRIVATE_KEY")]
     async with aiohttp.ClientSession() as session:
         github = GitHubApp(session, api_url=settings.github_api_url, app_id=settings.github_app_id, private_key=key)
         try:

@@ -13,6 +13,8 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from gamma_bot.stored_app import read_stored_app
+
 
 class Settings(BaseSettings):
     """Everything about Gamma that an operator can set; the defaults run on a laptop without an account.
@@ -45,6 +47,7 @@ class Settings(BaseSettings):
     github_webhook_secret: SecretStr | None = None
     github_client_id: str | None = None
     github_client_secret: SecretStr | None = None
+    tunnel_url: str | None = None
 
     mlflow_tracking_uri: str | None = None
     mlflow_public_url: str | None = None
@@ -69,6 +72,13 @@ class Settings(BaseSettings):
     def _no_slash(cls, value: str | None) -> str | None:
         return value.rstrip("/") if value else value
 
+    @field_validator("tunnel_url")
+    @classmethod
+    def _web_address(cls, value: str | None) -> str | None:
+        if value and not value.startswith(("https://", "http://")):
+            raise ValueError("a channel's address begins with https://")
+        return value
+
     @property
     def webhook_secrets(self) -> tuple[bytes, ...]:
         """All secrets that sign webhooks now; two while one is being rotated out."""
@@ -79,13 +89,17 @@ class Settings(BaseSettings):
     def private_key(self) -> str | None:
         """The App's private key as PEM text, read from its file if a path was given.
 
+        Two keys while one is being rotated out: two PEM blocks one after the other, or two paths with a comma between.
+
         Raises:
-            OSError: the file can't be read.
+            OSError: the file can't be read; the message is fit for a person.
         """
         if self.github_private_key is None:
             return None
         value = self.github_private_key.get_secret_value()
-        return value if "-----BEGIN" in value else Path(value).expanduser().read_text(encoding="utf-8")
+        if "-----BEGIN" in value:
+            return value
+        return "\n".join(_key_file(part.strip()) for part in value.split(",") if part.strip())
 
     @property
     def store_url(self) -> str:
@@ -101,3 +115,41 @@ class Settings(BaseSettings):
     def tracking_uri(self) -> str:
         """MLflow's tracking URI; embedded in the data directory by default."""
         return self.mlflow_tracking_uri or f"sqlite:///{self.data_dir / 'mlflow' / 'mlflow.db'}"
+
+
+def with_stored_app(settings: Settings) -> Settings:
+    """The settings with what ``gamma setup`` stored in the data directory, where the environment says nothing.
+
+    The environment wins. If it names another App or another GitHub, nothing of the stored App fits, and it is left out.
+
+    Raises:
+        StoredAppError: the stored file can't be used.
+    """
+    if settings.github_app_id and settings.github_private_key and settings.github_webhook_secret:
+        return settings  # complete: a damaged file of old must not stop a service that doesn't need it
+    stored = read_stored_app(settings.data_dir)
+    if stored is None:
+        return settings
+    if settings.github_app_id not in (None, stored.id, stored.client_id):
+        return settings
+    if "github_api_url" in settings.model_fields_set and settings.github_api_url != stored.api_url:
+        return settings
+    found: dict[str, object] = {
+        "github_api_url": stored.api_url,
+        "github_app_id": settings.github_app_id or stored.id,
+        "github_private_key": settings.github_private_key or SecretStr(stored.pem),
+        "github_webhook_secret": settings.github_webhook_secret or SecretStr(stored.webhook_secret),
+        "github_client_id": settings.github_client_id or stored.client_id,
+        "github_client_secret": settings.github_client_secret or SecretStr(stored.client_secret),
+    }
+    return settings.model_copy(update=found)
+
+
+def _key_file(path: str) -> str:
+    # A key without its BEGIN line would pass for a path: only what can be one may stand in a message.
+    shown = path if len(path) <= 255 and "\n" not in path else "a text that is no path"
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text file"
+        raise OSError(f"GAMMA_GITHUB_PRIVATE_KEY names {shown}, which can't be read: {reason}") from None

@@ -34,8 +34,9 @@ def parts_of(settings: Settings, url: str) -> tuple[Part, ...]:
             bool(app),
             f"App {settings.github_app_id} at {_host(settings.github_api_url)}"
             if app
-            else "set GAMMA_GITHUB_APP_ID and GAMMA_GITHUB_PRIVATE_KEY; until then deliveries are stored and wait",
+            else "run `gamma setup`, or set GAMMA_GITHUB_APP_ID and …_PRIVATE_KEY; until then deliveries wait",
         ),
+        *([Part("tunnel", True, f"webhooks come through {_host(settings.tunnel_url)}")] if settings.tunnel_url else []),
         Part("branches", True, f"a push to {', '.join(settings.branches)} trains"),
         Part("executor", True, f"{settings.executor}, {settings.local_jobs} at a time"),
         Part("store", True, _database(settings)),

@@ -66,7 +66,7 @@ async def main() -> None:
             trainers={"local": Mortal(trainer, points)},
             write_interval_seconds=0.0,
             watch_interval_seconds=0.05,
-            patience_seconds=20,
+            patience_seconds=float(os.environ.get("GAMMA_TEST_PATIENCE", "20")),
         )
         await service.start()
         port_file.with_suffix(".new").write_text(service.url.rpartition(":")[2])

@@ -26,7 +26,8 @@ EXAMPLES = DATA / "webhooks-examples" / "api.github.com" / "index.json"
 WHY_MISSING = "GitHub's contract is not here: run `make contract-data` (it needs npm)"
 
 # Any endpoint may answer these, though the description lists them for a few only.
-GENERIC_ERRORS = {400, 401, 403, 404, 409, 422, 429, 500, 502, 503, 504}
+GENERIC_ERRORS = {301, 307, 400, 401, 403, 404, 409, 422, 429, 500, 502, 503, 504}
+GRAPHQL = "/graphql"
 BASIC_ERROR = "#/components/schemas/basic-error"
 
 
@@ -67,6 +68,8 @@ class Contract:
         self._validators: dict[str, Validator] = {}
 
     def problems(self, record: RequestRecord) -> list[str]:
+        if record.route == GRAPHQL:
+            return _query_problems(record)
         operation = self._document["paths"].get(record.route, {}).get(record.method.lower())
         if operation is None:
             return ["the sandbox has no such endpoint (does GitHub?)"]
@@ -148,6 +151,12 @@ class Contract:
         for segment in part["$ref"].removeprefix("#/").split("/"):
             found = found[segment.replace("~1", "/").replace("~0", "~")]
         return self._resolved(found)
+
+
+def _query_problems(record: RequestRecord) -> list[str]:
+    """What GraphQL says of a query that does not fit the schema; refusals of the world have a type."""
+    answer = record.response_json if isinstance(record.response_json, dict) else {}
+    return [f"query: {error['message']}" for error in answer.get("errors", ()) if "type" not in error]
 
 
 def _escape(path: str) -> str:

@@ -27,6 +27,7 @@ from tests.contract import assert_contract
 
 Found = TypeVar("Found")
 
+CODE = Path(__file__).parent.parent
 SECRET = "sandbox-secret"
 PERMISSIONS = {"checks": "write", "contents": "read", "metadata": "read", "pull_requests": "write"}
 EVENTS = ("push", "pull_request")
@@ -86,12 +87,12 @@ class Gamma:
 
     # ── the bot ──
 
-    async def start(self, **changes: object) -> None:
-        """Start the bot in this process."""
+    async def start(self, *, patience_seconds: float = 20, **changes: object) -> None:
+        """Start the bot in this process, with some settings changed."""
         if changes:
             self.settings = self.settings.model_copy(update=changes)
         self.service = Service(
-            self.settings, write_interval_seconds=0.0, watch_interval_seconds=0.05, patience_seconds=20
+            self.settings, write_interval_seconds=0.0, watch_interval_seconds=0.05, patience_seconds=patience_seconds
         )
         await self.service.start()
         self.app.hook.url = f"{self.service.url}/webhook"
@@ -139,9 +140,10 @@ class Gamma:
         """Wait until GitHub shows the job of a commit as in progress."""
 
         def in_progress() -> CheckRun | None:
-            return next((run for run in self.check_runs(sha) if run.status == "in_progress"), None)
+            runs = [run for run in self.check_runs(sha) if run.status == "in_progress"]
+            return next((run for run in runs if (run.output.title or "").startswith("Training")), None)
 
-        return await self.eventually(in_progress, f"the check run of {sha[:7]} to be in progress")
+        return await self.eventually(in_progress, f"the job of {sha[:7]} to be shown as training")
 
     def comments(self, pull: PullRequest) -> list[IssueComment]:
         """Gamma's comments on a pull request."""
@@ -231,8 +233,13 @@ class Gamma:
             environment["GAMMA_DATABASE_URL"] = settings.database_url
         return environment
 
-    async def spawn(self, *arguments: str, **environment: str) -> None:
-        """Start the bot as a process (``tests/bot_process.py``) and wait until it is ready."""
+    async def spawn(self, *arguments: str, code: Path = CODE, **environment: str) -> None:
+        """Start the bot as a process (``tests/bot_process.py``) and wait until it is ready.
+
+        Args:
+            arguments: kill-points.
+            code: a folder with the ``gamma_bot`` and the ``tests`` that shall run.
+        """
         port_file = self.folder / "port"
         port_file.unlink(missing_ok=True)
         with (self.folder / "bot.log").open("ab") as log:
@@ -243,7 +250,7 @@ class Gamma:
                 str(port_file),
                 *arguments,
                 env={**self.environment(), **environment},
-                cwd=Path(__file__).parent.parent,
+                cwd=code,
                 stdout=log,
                 stderr=log,
             )

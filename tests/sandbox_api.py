@@ -20,7 +20,10 @@ from gamma_bot.sandbox.model import App, Installation, Repository
 from gamma_bot.sandbox.server import SandboxGitHub
 
 PERMISSIONS = {"checks": "write", "contents": "read", "issues": "write", "pull_requests": "write", "metadata": "read"}
-EVENTS = ["check_run", "check_suite", "issue_comment", "pull_request", "push"]
+EVENTS = [
+    "check_run", "check_suite", "issue_comment", "pull_request", "pull_request_review", "pull_request_review_comment",
+    "push", "repository",
+]  # fmt: skip
 
 
 @dataclass
@@ -69,6 +72,11 @@ class Stage:
             data = await response.read()
             is_json = response.headers.get("Content-Type", "").startswith("application/json")
             return Reply(response.status, response.headers, await response.json() if is_json else None, data)
+
+    async def query(self, text: str, *, token: str, **variables: Any) -> Reply:
+        """One GraphQL query or mutation."""
+        body = {"query": text, "variables": variables}
+        return await self.call("POST", f"{self.github.url}/api/graphql", body, token=token)
 
     def jwt(self, **claims: Any) -> str:
         now = int(time.time())

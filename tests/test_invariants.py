@@ -19,8 +19,8 @@ from tests.harness import CONFIG, LOGGING_SCRIPT, SECRET, Gamma, training_proces
 
 
 @pytest.fixture
-def durable(stage: Gamma, database_url: str | None) -> Gamma:
-    """A Gamma on one of the two databases, not started."""
+def durable(database_url: str | None, stage: Gamma) -> Gamma:
+    """A Gamma on one of the two databases, not started. It stops before its database goes."""
     stage.settings = stage.settings.model_copy(update={"database_url": database_url})
     return stage
 
@@ -76,7 +76,7 @@ async def test_i4_i5_killed_around_a_call_to_github(
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 async def test_i4_killed_around_the_end_on_postgres(
-    stage: Gamma, tmp_path: Path, postgres_database: str, moment: str
+    postgres_database: str, stage: Gamma, tmp_path: Path, moment: str
 ) -> None:
     stage.settings = stage.settings.model_copy(update={"database_url": postgres_database})
     await killed_around_a_call(stage, tmp_path, "POST", r"/comments$", moment)

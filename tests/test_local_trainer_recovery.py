@@ -21,6 +21,9 @@ _BOT = """
 import asyncio, os, pickle, sys
 from pathlib import Path
 from gamma_bot.training.local import LocalTrainer
+from gamma_bot.training.trainer import Phase
+
+PHASES = list(Phase)
 
 async def main():
     root, spec, die_at = Path(sys.argv[1]), pickle.loads(bytes.fromhex(sys.argv[2])), sys.argv[3]
@@ -32,7 +35,8 @@ async def main():
         os.kill(os.getpid(), 9)
     while True:
         (seen,) = await trainer.observe([spec.attempt])
-        if seen.phase == die_at:
+        # A slow look can miss a short phase: then the next one will do.
+        if PHASES.index(seen.phase) >= PHASES.index(die_at):
             os.kill(os.getpid(), 9)
         await asyncio.sleep(0.005)
 

@@ -47,12 +47,30 @@ def note(line: int) -> dict[str, Any]:
         {"actions": [{"label": "l", "description": "d" * 41, "identifier": "i"}]},
         {"actions": [{"label": "l", "description": "d", "identifier": "i"}] * 4},
         {"head_sha": "0123456789" * 4},
+        {"started_at": "yesterday"},
+        {"started_at": 1700000000},
+        {"started_at": "2026-02-31T10:00:00Z"},
+        {"started_at": "2026-02-03 10:00:00"},
+        {"completed_at": "2026-02-03", "conclusion": "success"},
+        {"output": {"title": "t", "summary": "s", "annotations": [{**note(1), "start_line": "1"}]}},
+        {"output": {"title": "t", "summary": "s", "annotations": [{**note(1), "end_line": 1.5}]}},
+        {"output": {"title": "t", "summary": "s", "annotations": [{**note(1), "end_line": None}]}},
+        {"output": {"title": "t", "summary": "s", "annotations": [{**note(1), "start_column": True}]}},
+        {"output": {"title": "t", "summary": "s", "annotations": [{**note(1), "annotation_level": "error"}]}},
+        {"output": {"title": "t", "summary": "s", "annotations": [{**note(1), "title": "x" * 256}]}},
     ],
     ids=lambda fields: next(iter(fields)),
 )
 async def test_what_github_refuses_is_refused(hub: Stage, fields: dict[str, Any]) -> None:
     assert (await create(hub, **fields)).status == 422
     assert hub.repository.check_runs == []
+
+
+async def test_times_are_told_in_utc(hub: Stage) -> None:
+    started = "2026-02-03T10:00:00.75+02:00"
+    run = (await create(hub, started_at=started, completed_at="2026-02-03T08:00:05Z", conclusion="success")).body
+
+    assert (run["started_at"], run["completed_at"]) == ("2026-02-03T08:00:00Z", "2026-02-03T08:00:05Z")
 
 
 async def test_annotations_add_up_over_updates(hub: Stage) -> None:
@@ -112,6 +130,39 @@ async def test_rerun_asks_the_app_and_changes_only_the_suite(hub: Stage) -> None
         "completed", "failure", "queued", None,
     )  # fmt: skip
     assert hub.names()[-2:] == ["check_run.rerequested", "check_suite.rerequested"]
+
+
+async def test_a_rerun_of_one_run_and_of_all_are_told_apart_and_only_to_their_own_app(hub: Stage) -> None:
+    """One run: ``check_run.rerequested``. All of them: one ``check_suite.rerequested`` and nothing for its runs."""
+    other = hub.github.create_app(
+        "Other", {"checks": "write"}, [], hub.app.hook.url, private_key_pem=signing_key(), owner="ada"
+    )
+    hub.github.install(other, hub.repository)
+    for name in ("gamma / train", "gamma / config"):
+        await create(hub, name=name, conclusion="failure")
+    run = hub.repository.check_runs[0]
+    await hub.github.wait_for_deliveries()
+    hub.received.clear()
+    await hub.github.rerequest(run, "grace")
+    await hub.github.rerequest(run.suite, "ada")
+    await hub.github.wait_for_deliveries()
+
+    assert hub.names() == ["check_run.rerequested", "check_suite.rerequested"]
+    one, every = (delivery.payload for delivery in hub.received)
+    assert (one["check_run"]["id"], one["check_run"]["app"]["id"], one["sender"]["login"]) == (
+        run.id, hub.app.id, "grace",
+    )  # fmt: skip
+    assert (every["check_suite"]["id"], every["check_suite"]["latest_check_runs_count"]) == (run.suite.id, 2)
+
+
+async def test_a_rerun_needs_write_access_and_a_completed_run(hub: Stage) -> None:
+    await create(hub, status="in_progress")
+    run = hub.repository.check_runs[0]
+    with pytest.raises(ApiError, match="not completed"):
+        await hub.github.rerequest(run, "grace")
+    for subject in (run, run.suite):
+        with pytest.raises(ApiError, match="push access"):
+            await hub.github.rerequest(subject, "guest")
 
 
 async def test_a_button_needs_write_access(hub: Stage) -> None:

@@ -46,9 +46,10 @@ async def test_refusals_have_the_shape_of_github_errors(hub: Stage) -> None:
         await hub.call("POST", f"{REPO}/pulls", {"title": "x", "head": "gone", "base": "main"}, token=guest),
         await hub.call("GET", f"{REPO}/branches/gone", token=token),
         await hub.call("GET", f"{REPO}/collaborators/nobody/permission", token=token),
+        await hub.call("GET", f"{REPO}/pulls/comments/99", token=token),
     ]
 
-    assert [reply.status for reply in refusals] == [404, 401, 401, 403, 422, 422, 404, 404]
+    assert [reply.status for reply in refusals] == [404, 401, 401, 403, 422, 422, 404, 404, 404]
     contract.assert_contract(hub.github.requests)
 
 
@@ -58,6 +59,8 @@ def test_the_checker_finds_what_is_outside_the_contract() -> None:
         _record("POST", route, body={"name": "x", "head_sha": "a", "sumary": "x"}, status=201, answer={"id": "seven"}),
         _record("GET", "/repos/{owner}/{repo}/pulls", query={"per_page": "500", "stat": "open"}, status=200, answer=[]),
         _record("GET", "/no/such/thing", status=404),
+        _record("POST", "/graphql", status=200, answer={"errors": [{"message": "Cannot query field 'x'"}]}),
+        _record("POST", "/graphql", status=200, answer={"errors": [{"type": "NOT_FOUND", "message": "no such node"}]}),
     ]
 
     problems = "\n".join(contract.contract_problems(wrong))
@@ -67,6 +70,8 @@ def test_the_checker_finds_what_is_outside_the_contract() -> None:
     assert "unknown query parameter 'stat'" in problems
     assert "per_page is above 100" in problems
     assert "no such endpoint" in problems
+    assert "query: Cannot query field 'x'" in problems
+    assert "no such node" not in problems
 
 
 async def test_every_webhook_has_the_shape_of_githubs_example(hub: Stage) -> None:
@@ -76,6 +81,13 @@ async def test_every_webhook_has_the_shape_of_githubs_example(hub: Stage) -> Non
     github.change_repositories(hub.installation, add=[spare])
     github.change_repositories(hub.installation, remove=[spare])
     github.ping(hub.app)
+    github.change_app(hub.app, permissions={**hub.app.permissions, "actions": "read"})
+    github.accept_new_permissions(hub.installation)
+    await github.rename_repository(hub.repository, "runner")
+    everything = github.install(github.create_app("All", {}, ["repository"], hub.app.hook.url), spare, selection="all")
+    await github.transfer_repository(github.create_repository("grace", "gift", {"a": "b"}), "ada")
+    github.uninstall(everything)
+    await github.delete_repository(hub.repository)
     github.suspend(hub.installation)
     github.unsuspend(hub.installation)
     github.uninstall(hub.installation)
@@ -85,12 +97,19 @@ async def test_every_webhook_has_the_shape_of_githubs_example(hub: Stage) -> Non
     assert compared == {
         *(f"check_run.{action}" for action in ("created", "completed", "rerequested", "requested_action")),
         *(f"check_suite.{action}" for action in ("requested", "completed", "rerequested")),
-        *(f"installation.{action}" for action in ("created", "deleted", "suspend", "unsuspend")),
+        *(
+            f"installation.{action}"
+            for action in ("created", "deleted", "new_permissions_accepted", "suspend", "unsuspend")
+        ),
         *(f"installation_repositories.{action}" for action in ("added", "removed")),
         *(f"issue_comment.{action}" for action in ("created", "edited", "deleted")),
         *(f"pull_request.{action}" for action in ("opened", "synchronize", "closed", "reopened")),
+        *(f"pull_request_review_comment.{action}" for action in ("created", "edited", "deleted")),
+        *(f"repository.{action}" for action in ("renamed", "transferred")),
+        "pull_request_review.submitted",
         "push",
     }
+    assert "repository.deleted" in hub.names()  # GitHub's examples have none
     assert "ping" in hub.names()
     problems = {problem for delivery in hub.received for problem in shape_problems(delivery)}
     assert not problems, "\n".join(sorted(problems))
@@ -161,6 +180,23 @@ async def drive_every_endpoint(hub: Stage) -> None:
     await send("PATCH", path, {"body": "Hello again"})
     reaction = await send("POST", f"{path}/reactions", {"content": "eyes"})
     await send("POST", f"{path}/reactions", {"content": "eyes"})
+    await get(f"{path}/reactions")
+    await send("DELETE", f"{path}/reactions/{reaction['id']}")
+    await send("DELETE", path)
+
+    lines = [{"path": "src/train.py", "line": 1, "body": "Why?"}]
+    review = await send("POST", f"{pull}/reviews", {"event": "COMMENT", "body": "Hm", "comments": lines}, by=ada)
+    for path in ("reviews", f"reviews/{review['id']}", f"reviews/{review['id']}/comments", "comments"):
+        await get(f"{pull}/{path}")
+    note = {"commit_id": first, "path": "src/train.py", "line": 1, "side": "RIGHT", "body": "Too high"}
+    remark = await send("POST", f"{pull}/comments", note)
+    await send("POST", f"{pull}/comments", {**note, "subject_type": "file"})
+    await send("POST", f"{pull}/comments/{remark['id']}/replies", {"body": "Is it?"}, by=ada)
+    path = f"{REPO}/pulls/comments/{remark['id']}"
+    await get(path)
+    await send("PATCH", path, {"body": "Far too high"})
+    reaction = await send("POST", f"{path}/reactions", {"content": "rocket"})
+    await send("POST", f"{path}/reactions", {"content": "rocket"})
     await get(f"{path}/reactions")
     await send("DELETE", f"{path}/reactions/{reaction['id']}")
     await send("DELETE", path)

@@ -14,6 +14,8 @@ from pydantic import ValidationError
 from gamma_bot.config.errors import KeyPath, clipped, dotted
 from gamma_bot.config.schema import GammaConfig, Section, Wants
 
+# What a name must look like, where that is not plain.
+_NAMES = {"permissions": "Write a command as it follows `/gamma`, without the slash: retry."}
 _CLOCK = re.compile(r"\d+:\d\d(:\d\d)?")
 
 
@@ -50,7 +52,8 @@ def explain(error: ValidationError, values: Mapping[str, Any]) -> list[Complaint
             hint = _unknown_key_hint(key_path)
             complaint = _single(key_path, f"`{dotted(key_path)}` is not a key that Gamma knows", hint, at_key)
         elif at_key:
-            complaint = _single(key_path, f"`{clipped(str(key_path[-1]))}` can't be a name here", "", at_key)
+            hint = _NAMES.get(str(key_path[0]), "")
+            complaint = _single(key_path, f"`{clipped(str(key_path[-1]))}` can't be a name here", hint, at_key)
         else:
             wanted, choices = _wanted(key_path)
             message = f"`{dotted(key_path)}` must be {wanted}, not {what_is(value)}"
@@ -74,6 +77,16 @@ def what_is(value: object) -> str:
             return "a list"
         case _:
             return "a mapping"
+
+
+def closest(given: str, known: Collection[str]) -> str | None:
+    """The known name that was most likely meant, if one is near."""
+    folded = given.strip().lower().replace("-", "_")
+    by_folded = {name.replace("-", "_"): name for name in known}
+    close = difflib.get_close_matches(folded, by_folded, n=1, cutoff=0.6)
+    if not close and len(folded) >= 3:
+        close = [name for name in by_folded if name.startswith(folded)][:1]
+    return by_folded[close[0]] if close else None
 
 
 def _single(key_path: KeyPath, message: str, hint: str, at_key: bool) -> Complaint:
@@ -130,7 +143,7 @@ def _type_of(key_path: KeyPath) -> tuple[Any, str | None]:
         if isinstance(kind, type) and issubclass(kind, Section):
             field = kind.model_fields[str(key)]
             kind, wants = _bare(field.annotation, field.metadata)
-        elif get_origin(kind) is dict and _is_section(get_args(kind)[1]):
+        elif get_origin(kind) is dict and _says_itself(get_args(kind)[1]):
             kind, wants = get_args(kind)[1], None
         else:
             assert wants is not None, key_path[: number + 1]
@@ -153,6 +166,11 @@ def _bare(annotation: Any, metadata: Sequence[Any] = ()) -> tuple[Any, Wants | N
     return annotation, wants
 
 
+def _says_itself(kind: Any) -> bool:
+    """Whether what a mapping holds needs no words of the mapping's."""
+    return _is_section(kind) or get_origin(kind) is Literal
+
+
 def _is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Section)
 
@@ -162,7 +180,7 @@ def _unknown_key_hint(key_path: KeyPath) -> str:
     section, _ = _type_of(key_path[:-1])
     allowed = list(section.model_fields)
     listed = f"Keys that may stand here: {', '.join(allowed)}."
-    if close := _closest(given, allowed):
+    if close := closest(given, allowed):
         return f"Did you mean `{close}`? {listed}"
     for name, field in GammaConfig.model_fields.items():
         kind, _ = _bare(field.annotation, field.metadata)
@@ -173,21 +191,12 @@ def _unknown_key_hint(key_path: KeyPath) -> str:
     return listed
 
 
-def _closest(given: str, known: Collection[str]) -> str | None:
-    folded = given.strip().lower().replace("-", "_")
-    by_folded = {name.replace("-", "_"): name for name in known}
-    close = difflib.get_close_matches(folded, by_folded, n=1, cutoff=0.6)
-    if not close and len(folded) >= 3:
-        close = [name for name in by_folded if name.startswith(folded)][:1]
-    return by_folded[close[0]] if close else None
-
-
 def _hint(key_path: KeyPath, value: object, wanted: str, choices: Collection[str]) -> str:
     if isinstance(value, str):
         if value in choices:
             return "Write it without quotes."
         if choices:
-            close = _closest(value, choices)
+            close = closest(value, choices)
             return f"Did you mean `{close}`?" if close else ""
         if wanted == "true or false":
             said = value.strip().lower()

@@ -1,7 +1,8 @@
 """What ``gamma.yml`` may say: one frozen model per section, unknown keys refused.
 
 Values are strict: a number is never taken for text, nor ``yes`` for true. What a value shall be is said once, in
-plain words, by the ``Wants`` beside its type; errors and help are made from it.
+plain words, by the ``Wants`` beside its type; errors and help are made from it. The text below a key says what the key
+does; editors show it, through ``gamma schema``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,16 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from gamma_bot.config.commands import command_mistake, entry_point_mistake
@@ -18,6 +28,7 @@ from gamma_bot.config.errors import clipped
 from gamma_bot.config.paths import pattern_mistake
 
 Executor = Literal["local", "sagemaker", "actions"]
+Role = Literal["read", "triage", "write", "maintain", "admin"]
 Scalar = str | int | float | bool | None
 
 VERSIONS = (1,)
@@ -98,6 +109,17 @@ def _is_pattern(pattern: str) -> str:
     return pattern
 
 
+def _number_or_text(pattern: str, number: Literal["integer", "number"] = "number", **bounds: float) -> WithJsonSchema:
+    """How a quantity is told to an editor: a number, or text with a unit."""
+    # Neither \s nor flags: what is left means the same in the regular expressions of all languages.
+    return WithJsonSchema({"anyOf": [{"type": number, **bounds}, {"type": "string", "pattern": f"^ *{pattern} *$"}]})
+
+
+def _text_or_list(item: dict[str, object], most: int) -> WithJsonSchema:
+    """How a list that may be one text is told to an editor."""
+    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, "maxItems": most}]})
+
+
 def _listed(value: object) -> object:
     """One text may stand for a list of one."""
     return [value] if isinstance(value, str) else value
@@ -108,25 +130,39 @@ Seconds = Annotated[
     BeforeValidator(_seconds),
     Field(gt=0, le=28 * 24 * 3600),
     Wants("a duration like 90s, 30m or 2h, at most 28d"),
+    _number_or_text(
+        r"(?=[0-9])([0-9]{1,9}d)?([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?",
+        exclusiveMinimum=0,
+        maximum=28 * 24 * 3600,
+    ),
 ]
 Bytes = Annotated[
     int,
     BeforeValidator(_bytes),
     Field(ge=64 * 1024**2, le=64 * 1024**4),
     Wants("a size like 512M or 8G, at least 64M"),
+    _number_or_text(
+        r"[0-9]{1,9}(\.[0-9]{1,9})? *[KMGTkmgt][iI]?[bB]?", "integer", minimum=64 * 1024**2, maximum=64 * 1024**4
+    ),
 ]
 Usd = Annotated[
-    float, BeforeValidator(_usd), Field(ge=0, le=1e9), Wants("an amount like 5 USD (other currencies are not known)")
+    float,
+    BeforeValidator(_usd),
+    Field(ge=0, le=1e9),
+    Wants("an amount like 5 USD (other currencies are not known)"),
+    _number_or_text(r"[0-9]{1,9}(\.[0-9]{1,9})? *[Uu][Ss][Dd]", minimum=0, maximum=1e9),
 ]
 Switch = Annotated[bool, Wants("true or false")]
 Image = Annotated[
     str, Field(min_length=1, max_length=255, pattern=r"^\S+$"), Wants("a container image's address with its tag")
 ]
+_INSTANCE = r"^ml\.[a-z0-9-]{1,40}\.[a-z0-9-]{1,40}$"
 Instances = Annotated[
-    list[Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]{1,40}\.[a-z0-9-]{1,40}$")]],
+    list[Annotated[str, Field(pattern=_INSTANCE)]],
     BeforeValidator(_listed),
     Field(max_length=5),
     Wants("a SageMaker instance type like ml.g5.xlarge, or a list of up to 5", "an instance type like ml.g5.xlarge"),
+    _text_or_list({"type": "string", "pattern": _INSTANCE}, 5),
 ]
 Inputs = Annotated[
     dict[
@@ -146,6 +182,7 @@ Paths = Annotated[
     BeforeValidator(_listed),
     Field(max_length=100),
     Wants("a list of at most 100 path filters like src/**", "a path filter like src/**"),
+    _text_or_list({"type": "string", "minLength": 1}, 100),
 ]
 BranchName = Annotated[str, Field(min_length=1, max_length=255), Wants("the name of a branch, like models")]
 Seeds = Annotated[
@@ -155,10 +192,20 @@ Seeds = Annotated[
 ]
 
 
+Permissions = Annotated[
+    dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")], Role],
+    Field(max_length=50),
+    Wants("a mapping of commands to roles like retry: maintain"),
+]
+JobCount = Annotated[int, Field(ge=1, le=1000), Wants("a whole number from 1 to 1000")]
+
+
 class Section(BaseModel):
     """A part of ``gamma.yml``. A key with nothing after it means the default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, strict=True, use_attribute_docstrings=True
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -174,22 +221,34 @@ class SageMaker(Section):
     """Where and on what SageMaker trains."""
 
     instance: Instances = Field(default_factory=list)
+    """Instance types in the order in which they are tried: the next one where the one before has no capacity."""
     spot: Switch = False
+    """Train on spot capacity: cheaper, but it may be interrupted and begin again from its last checkpoint."""
     image: Image | None = None
+    """The container image to train in; without it, one that fits the repository is chosen."""
     inputs: Inputs = Field(default_factory=dict)
+    """Channel names with the data they bring, as s3:// addresses."""
 
 
 class Train(Section):
     """What to run, and within which limits."""
 
     executor: Executor | None = None
+    """Where to train. Without it, whoever runs Gamma has chosen. Counts on the default branch only."""
     command: Annotated[str, Wants("text like python train.py")] | None = None
+    """What to run. It is not a shell: for more than one command, run a script."""
     entry_point: Annotated[str, Wants("a file of the repository like src/train.py")] | None = None
+    """The Python script to run, instead of a whole command."""
     hyperparameters: Hyperparameters = Field(default_factory=dict)
+    """What the script finds in its hyperparameters. `/gamma train name=value` changes one of them for one job."""
     paths: Paths = Field(default_factory=list)
+    """Which files make a push worth training, as Git patterns; `!` takes out again and the last match wins."""
     timeout: Seconds = 7200.0
+    """How long a job may take before it is stopped."""
     memory: Bytes | None = None
+    """How much memory a job may take before it is ended."""
     sagemaker: SageMaker | None = None
+    """Where and on what SageMaker trains. Counts on the default branch only."""
 
     @field_validator("command")
     @classmethod
@@ -221,9 +280,13 @@ class Metric(Section):
     """
 
     goal: Literal["maximize", "minimize"] | None = None
+    """Which way is better."""
     primary: Switch = False
+    """Whether this is the metric that a run is judged by first. One metric can be."""
     tolerance: Annotated[float, Field(ge=0), Wants("a number from 0 up, in the metric's own unit")] = 0.0
+    """How much change counts as the same, in the metric's own unit."""
     gate: Literal["no-regression"] | None = None
+    """Whether a run that is worse than its baseline in this metric fails the check. Needs a goal."""
 
     @model_validator(mode="after")
     def _gate_knows_what_is_good(self) -> Self:
@@ -248,7 +311,9 @@ class Budget(Section):
     """How much may be spent, in US dollars."""
 
     job: Usd | None = None
+    """What one job may cost at most. A dearer one needs `/gamma approve`."""
     month: Usd | None = None
+    """What all jobs of a calendar month may cost at most."""
 
     @model_validator(mode="after")
     def _a_job_fits_in_a_month(self) -> Self:
@@ -262,23 +327,45 @@ class Budget(Section):
         return self
 
 
+class Limits(Section):
+    """How many jobs may run at once. Without a number, as many as the machine behind this Gamma takes."""
+
+    repository: JobCount | None = None
+    """Jobs of this repository that may run at once; further ones wait."""
+    installation: JobCount | None = None
+    """Jobs of all repositories of this installation that may run before one of this repository waits."""
+
+
 class Agent(Section):
     """What the agent may do."""
 
     write_up: Switch = True
+    """Whether the agent writes about a finished run."""
 
 
 class GammaConfig(Section):
     """The whole of ``gamma.yml``."""
 
     version: Literal[1] = 1
+    """The version of this file's format."""
     train: Train = Field(default_factory=Train)
+    """What to run, where, and within which limits."""
     metrics: Metrics = Field(default_factory=dict)
+    """How each metric is read, by the name under which the script logs it."""
     baseline: BranchName | None = None
+    """The branch to compare with. Without it, it is the pull request's base branch."""
     seeds: Seeds = Field(default_factory=lambda: [0])
+    """The seeds to train with, one run each: several of them show how much of a change is noise."""
     concurrency: Literal["supersede", "queue", "parallel"] = "supersede"
+    """What a newer push does to the running job of its branch: stop it, wait for it, or run beside it."""
     budget: Budget = Field(default_factory=Budget)
+    """How much may be spent. Counts on the default branch only."""
+    permissions: Permissions = Field(default_factory=dict)
+    """Which role a command needs here, such as `retry: maintain`. Counts on the default branch only."""
+    limits: Limits = Field(default_factory=Limits)
+    """How many jobs may run at once. Counts on the default branch only."""
     agent: Agent = Field(default_factory=Agent)
+    """What the agent does for this repository."""
 
     @field_validator("metrics")
     @classmethod

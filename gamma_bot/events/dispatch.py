@@ -7,6 +7,7 @@ GUID, and everything else only records what GitHub says (I2).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, assert_never
@@ -21,7 +22,8 @@ from gamma_bot.store.inbox import DeliveryRecord, Inbox
 from gamma_bot.store.pulls import PullRecord
 
 _MOST_TRIES = 5
-_RETRY_SECONDS = 2.0
+_LOOK_SECONDS = 2.0
+_LARGE_BYTES = 256 * 1024
 
 log = structlog.get_logger()
 
@@ -41,7 +43,7 @@ class Dispatcher:
         branches: Sequence[str],
         *,
         train: Callable[[Push], Awaitable[None]],
-        show_pull_request: Callable[[PullRecord, bool], Awaitable[None]],
+        show_pull_request: Callable[[PullRecord], Awaitable[None]],
         own_login: Callable[[], Awaitable[str | None]],
     ) -> None:
         self._inbox = inbox
@@ -60,30 +62,29 @@ class Dispatcher:
         while True:
             self._wake.clear()
             try:
-                failed = await self.drain()
+                await self.drain()
             except StoreUnavailable as error:
                 log.warning("dispatch.store_unavailable", error=str(error))
-                failed = True
-            try:
-                await asyncio.wait_for(self._wake.wait(), _RETRY_SECONDS if failed else None)
-            except TimeoutError:
-                continue
+            except Exception:
+                log.exception("dispatch.crashed")
+            # Also without a wake: `gamma deliveries replay` writes from a process of its own.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS)
 
-    async def drain(self) -> bool:
-        """Handle everything that waits, once. True if something failed and is to be tried again."""
-        failed, after = False, 0
+    async def drain(self) -> None:
+        """Handle everything that waits, once. What fails is tried again later."""
+        after = 0
         while batch := await self._inbox.waiting(after=after):
             results: dict[int, str] = {}
             try:
                 for delivery in batch:
-                    failed |= not await self._handle(delivery, results)
+                    await self._handle(delivery, results)
             finally:
                 # One commit for all of them: a burst of deliveries that mean nothing must not keep the disk busy.
                 await self._inbox.done(results)
             after = batch[-1].seq
-        return failed
 
-    async def _handle(self, delivery: DeliveryRecord, results: dict[int, str]) -> bool:
+    async def _handle(self, delivery: DeliveryRecord, results: dict[int, str]) -> None:
         try:
             intent = await self._understand(delivery)
             result = await self._hand_on(intent)
@@ -94,15 +95,15 @@ class Dispatcher:
             park = delivery.tries + 1 >= _MOST_TRIES
             log.exception("dispatch.failed", delivery=delivery.guid, event_name=delivery.event, parked=park)
             await self._inbox.failed(delivery.seq, f"{type(error).__name__}: {error}", park=park)
-            return park
-        results[delivery.seq] = result
-        return True
+        else:
+            results[delivery.seq] = result
 
     async def _understand(self, delivery: DeliveryRecord) -> Intent:
         if delivery.event not in ("push", "pull_request"):
             return Ignored(f"{delivery.event} means nothing to Gamma")
         try:
-            payload = json.loads(delivery.body)
+            large = len(delivery.body) > _LARGE_BYTES
+            payload = await asyncio.to_thread(json.loads, delivery.body) if large else json.loads(delivery.body)
         except ValueError:
             return Ignored("the body is not JSON: set the webhook's content type to application/json")
         if not isinstance(payload, Mapping):
@@ -117,9 +118,9 @@ class Dispatcher:
                 await self._train(found)
                 log.info("dispatch.train", delivery=found.guid, repo=found.repository, job=found.job)
                 return f"job {found.job}"
-            case PullRequestSeen(pull=pull, is_open=is_open):
-                await self._show_pull_request(pull, is_open)
-                return f"pull request {pull.number} {'open' if is_open else 'closed'}"
+            case PullRequestSeen(pull=pull):
+                await self._show_pull_request(pull)
+                return f"pull request {pull.number} {'open' if pull.is_open else 'closed'}"
             case Ignored(reason=reason):
                 return f"ignored: {reason}"
             case _:

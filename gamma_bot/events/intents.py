@@ -20,7 +20,6 @@ class PullRequestSeen:
     """A pull request opened, moved or closed: its comment shows the newest result of its branch."""
 
     pull: PullRecord
-    is_open: bool
 
 
 @dataclass(frozen=True)

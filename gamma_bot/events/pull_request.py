@@ -24,5 +24,14 @@ def understand(payload: Mapping[str, Any], branches: Sequence[str]) -> Intent:
         return Ignored("a pull request from a fork")
     if not matches_branch(branches, pull.head_branch):
         return Ignored(f"branch {pull.head_branch} does not train")
-    record = PullRecord(repository_id, pull.number, pull.head_branch, pull.head_sha, pull.base_branch)
-    return PullRequestSeen(record, is_open=pull.state == "open")
+    return PullRequestSeen(
+        PullRecord(
+            repository_id,
+            pull.number,
+            pull.head_branch,
+            pull.head_sha,
+            pull.base_branch,
+            pull.updated_at,
+            is_open=pull.state == "open",
+        )
+    )

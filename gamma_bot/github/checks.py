@@ -61,5 +61,6 @@ def shows(seen: Body, wanted: Body) -> bool:
         and seen.get("conclusion") == wanted.get("conclusion")
         and output.get("title") == want.get("title")
         and output.get("summary") == want.get("summary")
+        and (output.get("text") or "") == want.get("text", "")
         and (output.get("annotations_count") or 0) >= len(want.get("annotations") or ())
     )

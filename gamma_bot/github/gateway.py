@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import aiohttp
 import gidgethub
@@ -16,6 +16,7 @@ from gidgethub import apps
 from gidgethub.aiohttp import GitHubAPI
 
 from gamma_bot.github.errors import Forbidden, GitHubError, NotFound, Rejected
+from gamma_bot.github.keys import signing_keys
 
 Result = TypeVar("Result")
 
@@ -33,8 +34,11 @@ class GitHubApp:
     Args:
         api_url: ``https://api.github.com``, or Enterprise Server's ``https://HOST/api/v3``.
         app_id: the App's id or client id.
-        private_key: PEM text.
+        private_key: PEM text; two keys while one is being rotated out.
         write_interval_seconds: least time between two writes of an installation (GitHub asks for a second).
+
+    Raises:
+        UnusableKey: the text holds no private key, or one that can't sign.
     """
 
     def __init__(
@@ -50,7 +54,7 @@ class GitHubApp:
         self.api_url = api_url
         self.app_id = app_id
         self.write_interval_seconds = write_interval_seconds
-        self._private_key = private_key
+        self._keys = signing_keys(private_key)
         self._installations: dict[int, Installation] = {}
 
     def installation(self, installation_id: int) -> Installation:
@@ -72,17 +76,32 @@ class GitHubApp:
             GitHubError
         """
         answer = await self._as_app("POST", f"/app/installations/{installation_id}/access_tokens")
-        # "2026-11-23T10:00:00Z"; parsed by gidgethub's own dependency-free rule would lose the zone.
-        ends = time.time() + 3600 if "expires_at" not in answer else _unix(answer["expires_at"])
+        ends = _unix(answer["expires_at"])
         return str(answer["token"]), ends
 
-    def api(self) -> GitHubAPI:
+    def api(self, cache: LRUCache[str, Any] | None = None) -> GitHubAPI:
         """A plain gidgethub client on our session."""
-        return GitHubAPI(self.session, "gamma-bot", base_url=self.api_url, cache=LRUCache(maxsize=500))
+        return GitHubAPI(self.session, "gamma-bot", base_url=self.api_url, cache=cache)
 
     async def _as_app(self, method: str, path: str) -> Any:
+        refused: Forbidden | None = None
+        for key in self._keys:
+            try:
+                answer = await self._signed(method, path, key)
+            except Forbidden as error:
+                if error.status != 401:
+                    raise
+                refused = refused or error
+                continue
+            # The key that GitHub knows goes first from now on; the tuple is replaced, so that a loop beside us ends.
+            self._keys = (key, *(other for other in self._keys if other != key))
+            return answer
+        assert refused is not None, "there is at least one key"
+        raise refused
+
+    async def _signed(self, method: str, path: str, key: str) -> Any:
         async with translated(f"{method} {path}"):
-            token = apps.get_jwt(app_id=self.app_id, private_key=self._private_key)
+            token = apps.get_jwt(app_id=self.app_id, private_key=key)
             api = self.api()
             if method == "GET":
                 return await asyncio.wait_for(api.getitem(path, jwt=token, extra_headers=_HEADERS), 30)
@@ -95,22 +114,28 @@ class Installation:
     def __init__(self, app: GitHubApp, installation_id: int) -> None:
         self.app = app
         self.installation_id = installation_id
-        self._api = app.api()
+        self._api = app.api(LRUCache(maxsize=100))
+        self._uncached = app.api()
         self._token: tuple[str, float] | None = None
         self._minting = asyncio.Lock()
         self._writing = asyncio.Lock()
         self._last_write = float("-inf")
+        self._paused_until = float("-inf")
 
-    async def get(self, path: str) -> Any:
+    async def get(self, path: str, *, again: bool = True) -> Any:
         """Read a JSON document; an unchanged one costs nothing (ETag), a passing fault is tried again.
+
+        Args:
+            again: it may be read again, so that keeping it is worth the memory.
 
         Raises:
             GitHubError
         """
+        api = self._api if again else self._uncached
         for attempt in range(1, _READ_TRIES + 1):
             try:
                 return await self._with_token(
-                    f"GET {path}", lambda token: self._api.getitem(path, oauth_token=token, extra_headers=_HEADERS)
+                    f"GET {path}", lambda token: api.getitem(path, oauth_token=token, extra_headers=_HEADERS)
                 )
             except GitHubError as error:
                 wait = error.retry_after_seconds or 0.2 * 4**attempt
@@ -201,6 +226,18 @@ class Installation:
                 self._last_write = time.monotonic()
 
     async def _with_token(self, route: str, call: Callable[[str], Awaitable[Result]]) -> Result:
+        # A limit is the whole installation's: whoever calls on is limited for longer.
+        left = self._paused_until - time.monotonic()
+        if left > 0:
+            raise GitHubError(429, "GitHub asked us to wait", route.split("?")[0], left)
+        try:
+            return await self._authorized(route, call)
+        except GitHubError as error:
+            if error.retry_after_seconds is not None:
+                self._paused_until = max(self._paused_until, time.monotonic() + error.retry_after_seconds)
+            raise
+
+    async def _authorized(self, route: str, call: Callable[[str], Awaitable[Result]]) -> Result:
         token = await self.token()
         try:
             async with translated(route):
@@ -239,9 +276,9 @@ def _from_status(status: int | Any, message: str, headers: Mapping[str, str] | N
     wait: float | None = None
     if code in (403, 429):
         if "retry-after" in headers:
-            wait = float(headers["retry-after"])
+            wait = _seconds(headers["retry-after"])
         elif headers.get("x-ratelimit-remaining") == "0":
-            wait = max(1.0, float(headers.get("x-ratelimit-reset", "0")) - time.time())
+            wait = max(1.0, _seconds(headers.get("x-ratelimit-reset", "")) - time.time())
         elif code == 429 or "secondary rate limit" in message.lower():
             wait = 60.0  # GitHub: wait at least a minute when it does not say how long
     if wait is not None:
@@ -255,12 +292,10 @@ def _from_status(status: int | Any, message: str, headers: Mapping[str, str] | N
     return GitHubError(code, message, route)
 
 
+def _seconds(text: str) -> float:
+    """A header's number of seconds; a minute where it is something else (HTTP allows a date)."""
+    return float(text) if text.strip().isdigit() else 60.0
+
+
 def _unix(text: str) -> float:
-    from datetime import datetime
-
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-
-
-def host_of(url: str) -> str:
-    """The host of an address, for messages."""
-    return urlsplit(url).netloc

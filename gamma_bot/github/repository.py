@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import aiohttp
 
@@ -29,6 +31,7 @@ class PullRequest:
     head_repository_id: int | None
     base_branch: str
     state: str
+    updated_at: float
 
 
 @dataclass(frozen=True)
@@ -56,19 +59,31 @@ class Repository:
         Raises:
             GitHubError
         """
-        for wait in (0.3, 1.0, 2.0, None):
+        for wait in (0.5, 1.0, 2.0, None):
             try:
                 found = await self.installation.get(f"{self._path}/contents/{quote(path)}?ref={quote(ref)}")
-            except NotFound as error:
-                # Right after a push GitHub may not know the commit yet on every machine of its own.
-                if wait is None or "no commit found" not in error.message.lower():
+            except NotFound:
+                # Right after a push GitHub may not know the commit yet on every machine of its own: "no such file"
+                # is believed the second time, and only where the commit is known.
+                if wait != 0.5 and await self._knows(ref):
                     return None
+                if wait is None:
+                    raise
                 await asyncio.sleep(wait)
                 continue
             if not isinstance(found, dict) or found.get("type") != "file":
                 return None
+            if found.get("encoding") != "base64":
+                raise Rejected(413, f"{path} is larger than 1 MB", f"GET {self._path}/contents/{path}")
             return base64.b64decode(found.get("content") or "")
-        return None
+        raise AssertionError("unreachable")
+
+    async def _knows(self, ref: str) -> bool:
+        try:
+            await self.installation.get(f"{self._path}/commits/{quote(ref)}?per_page=1")
+        except (NotFound, Rejected):
+            return False
+        return True
 
     async def pull_requests_of(self, branch: str) -> Sequence[PullRequest]:
         """The open pull requests from a branch of this repository (not of forks).
@@ -89,7 +104,7 @@ class Repository:
             GitHubError
         """
         try:
-            found = await self.installation.get(f"{self._path}/compare/{quote(base)}...{quote(head)}")
+            found = await self.installation.get(f"{self._path}/compare/{quote(base)}...{quote(head)}", again=False)
         except (NotFound, Rejected):
             return []  # history was rewritten: the old commit is gone
         return [
@@ -108,19 +123,24 @@ class Repository:
         route = f"GET {self._path}/tarball/{sha}"
         location = await self.installation.redirect_of(f"{self._path}/tarball/{quote(sha)}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(".partial")
+        partial = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
         session = self.installation.app.session
         try:
-            async with session.get(location, timeout=_DOWNLOAD_TIMEOUT, headers={"User-Agent": "gamma-bot"}) as answer:
+            async with session.get(
+                urljoin(self.installation.app.api_url, location),
+                timeout=_DOWNLOAD_TIMEOUT,
+                headers={"User-Agent": "gamma-bot"},
+                allow_redirects=False,
+            ) as answer:
                 if answer.status != 200:
                     raise GitHubError(answer.status, "the archive could not be downloaded", route)
                 written = 0
                 with partial.open("wb") as file:
-                    async for chunk in answer.content.iter_chunked(1 << 18):
+                    async for chunk in answer.content.iter_chunked(1 << 20):
                         written += len(chunk)
                         if written > _LARGEST_ARCHIVE_BYTES:
                             raise Rejected(413, "the archive of the repository is larger than 2 GiB", route)
-                        file.write(chunk)
+                        await asyncio.to_thread(file.write, chunk)
             partial.replace(target)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise GitHubError(0, f"the download broke off ({type(error).__name__})", route) from None
@@ -137,4 +157,5 @@ def pull_request(payload: dict[str, Any]) -> PullRequest:
         head_repository_id=(payload["head"].get("repo") or {}).get("id"),
         base_branch=payload["base"]["ref"],
         state=payload["state"],
+        updated_at=datetime.fromisoformat(payload["updated_at"].replace("Z", "+00:00")).timestamp(),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 
@@ -15,6 +15,8 @@ from gamma_bot.store.inbox import Delivery, Inbox, Stored
 LARGEST_BODY_BYTES = 25 * 1024 * 1024
 
 _LONGEST_NAME = 200
+_UNSIGNED = "X-Hub-Signature-256 is missing or does not match the body and the webhook secret"
+_UNCONFIGURED = "no webhook secret is configured: set GAMMA_GITHUB_WEBHOOK_SECRET and start Gamma again"
 
 
 class Webhook:
@@ -36,18 +38,28 @@ class Webhook:
     async def receive(self, request: web.Request) -> web.Response:
         """Handle one delivery."""
         if not self._secrets:
-            return _answer(
-                503, "no webhook secret is configured: set GAMMA_GITHUB_WEBHOOK_SECRET and start Gamma again"
-            )
+            return _answer(503, _UNCONFIGURED)  # before the body is read: nothing could be done with it
+        if not request.headers.get("X-Hub-Signature-256", ""):
+            return _answer(401, _UNSIGNED)  # likewise: up to 25 MiB are not taken from somebody who can't sign
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
             return _answer(413, f"the payload is larger than {LARGEST_BODY_BYTES} bytes")
-        headers = request.headers
+        return await self.take(body, request.headers)
+
+    async def take(self, body: bytes, headers: Mapping[str, str]) -> web.Response:
+        """Verify and store one delivery, however it came here.
+
+        Args:
+            body: the bytes that GitHub signed.
+            headers: GitHub's, by their usual names; the mapping must not care about case.
+        """
+        if not self._secrets:
+            return _answer(503, _UNCONFIGURED)
         if not is_signed_by(body, headers.get("X-Hub-Signature-256", ""), self._secrets):
-            return _answer(401, "X-Hub-Signature-256 is missing or does not match the body and the webhook secret")
+            return _answer(401, _UNSIGNED)
         guid, event = headers.get("X-GitHub-Delivery", ""), headers.get("X-GitHub-Event", "")
-        if not (guid and event) or len(guid) > _LONGEST_NAME or len(event) > _LONGEST_NAME:
+        if not (_is_name(guid) and _is_name(event)):
             return _answer(400, "a webhook needs the headers X-GitHub-Delivery and X-GitHub-Event")
         try:
             stored = await self._inbox.offer(Delivery(guid, event, body, time.time()))
@@ -58,6 +70,11 @@ class Webhook:
                 return _answer(202, "stored")
             case Stored.DUPLICATE:
                 return _answer(200, "known already")
+
+
+def _is_name(text: str) -> bool:
+    """What GitHub sends there is short and plain; anything else could not be stored in every database."""
+    return 0 < len(text) <= _LONGEST_NAME and text.isascii() and text.isprintable()
 
 
 def _answer(status: int, text: str) -> web.Response:

@@ -12,12 +12,14 @@ from gamma_bot.github.errors import GitHubError
 from gamma_bot.github.gateway import GitHubApp
 from gamma_bot.github.repository import Repository
 from gamma_bot.jobs.record import facts_of
+from gamma_bot.jobs.verdict import Conclusion as Verdict
 from gamma_bot.jobs.verdict import conclude, judge_metrics
 from gamma_bot.reporting.facts import BaselineFacts, ChangedFile, JobFacts
 from gamma_bot.reporting.traceback import find_broken_lines
 from gamma_bot.store.jobs import JobRecord, Jobs
 from gamma_bot.store.pulls import Pulls
-from gamma_bot.tracking.runs import Run, Tracking, TrackingError
+from gamma_bot.tracking.refusals import NotFound
+from gamma_bot.tracking.runs import Run, Tracking
 from gamma_bot.training.trainer import Artifact, Ending, Outcome
 
 log = structlog.get_logger()
@@ -56,31 +58,28 @@ class Conclusion:
         verdict = conclude(outcome, lines, config.metrics)
         base_sha = baseline_job.head_sha if baseline_job is not None else job.before_sha
         changed = await self._changes(job, base_sha)
-        failed = outcome.ending in (Ending.USER_CODE, Ending.COMMAND)
-        known = facts_of(job)
         return replace(
-            known,
-            state=verdict.state,
-            why=verdict.why,
-            hint=verdict.hint,
-            detail="",
-            gate_failed=verdict.gate_failed,
-            exit_code=outcome.exit_code,
-            started_at=outcome.started_at,
-            ended_at=outcome.ended_at,
-            wall_seconds=outcome.ended_at - outcome.started_at if outcome.started_at is not None else None,
+            _facts_of_the_end(job, outcome, verdict, evidence),
             metrics=lines,
             baseline=self._baseline_facts(baseline_job, baseline_run),
             baseline_branch=baseline_branch,
             params=dict(run.params),
-            broken_lines=find_broken_lines(evidence.log, None, evidence.source_roots) if failed else (),
-            log_tail=tuple(evidence.log[-100:]),
-            log_dropped_bytes=evidence.log_dropped_bytes,
             artifacts=_artifacts(run, evidence.artifacts),
             changed_files=changed,
             compared_with=base_sha if changed else None,
-            run_id=job.run_id,
             run_url=self._tracking.run_url(run.experiment_id, run.run_id) if job.run_id else None,
+        )
+
+    def facts_alone(self, job: JobRecord, outcome: Outcome, baseline_branch: str, evidence: Evidence) -> JobFacts:
+        """What the trainer's evidence tells when neither MLflow nor GitHub can be asked."""
+        facts = _facts_of_the_end(job, outcome, conclude(outcome, (), {}), evidence)
+        missing = "Its metrics could not be read from MLflow, so nothing is compared."
+        return replace(
+            facts,
+            why=f"{facts.why} {missing}".strip(),
+            metrics=(),
+            baseline_branch=baseline_branch,
+            artifacts=_artifacts(Run("", "", ""), evidence.artifacts),
         )
 
     async def _baseline(self, job: JobRecord, branch: str) -> tuple[JobRecord | None, Run | None]:
@@ -89,7 +88,7 @@ class Conclusion:
             return None, None
         try:
             return found, await self._tracking.read_run(found.run_id)
-        except TrackingError as error:
+        except NotFound as error:
             # Deleted in MLflow by somebody: without its numbers it is no baseline.
             log.warning("baseline.unreadable", job=job.id, baseline=found.id, error=str(error))
             return None, None
@@ -116,6 +115,26 @@ class Conclusion:
             log.warning("diff.unreadable", job=job.id, error=str(error))
             return ()
         return tuple(ChangedFile(f.path, f.status, f.additions, f.deletions, f.patch) for f in found)
+
+
+def _facts_of_the_end(job: JobRecord, outcome: Outcome, verdict: Verdict, evidence: Evidence) -> JobFacts:
+    broke = outcome.ending in (Ending.USER_CODE, Ending.COMMAND)
+    return replace(
+        facts_of(job),
+        state=verdict.state,
+        why=verdict.why,
+        hint=verdict.hint,
+        detail="",
+        gate_failed=verdict.gate_failed,
+        exit_code=outcome.exit_code,
+        started_at=outcome.started_at,
+        ended_at=outcome.ended_at,
+        wall_seconds=outcome.ended_at - outcome.started_at if outcome.started_at is not None else None,
+        broken_lines=find_broken_lines(evidence.log, None, evidence.source_roots) if broke else (),
+        log_tail=tuple(evidence.log[-100:]),
+        log_dropped_bytes=evidence.log_dropped_bytes,
+        run_id=job.run_id,
+    )
 
 
 def _artifacts(run: Run, left: Sequence[Artifact]) -> tuple[tuple[str, int], ...]:

@@ -19,6 +19,7 @@ from gamma_bot.store.database import StoreUnavailable
 from gamma_bot.store.surfaces import Surface, Surfaces
 
 _LONGEST_WAIT_SECONDS = 900.0
+_PAUSE_SECONDS = 2.0
 
 log = structlog.get_logger()
 
@@ -44,9 +45,9 @@ class Flusher:
                 try:
                     await self._start_due()
                     due = await self._surfaces.next_due()
-                except StoreUnavailable as error:
-                    log.warning("flush.store_unavailable", error=str(error))
-                    due = time.time() + 2
+                except Exception as error:
+                    log.warning("flush.failed_to_look", error=str(error))
+                    due = time.time() + _PAUSE_SECONDS
                 # What is under way is still dirty and due; its end wakes us.
                 wait = None if due is None or self._under_way else max(0.05, due - time.time())
                 if due is not None and self._under_way:
@@ -63,7 +64,7 @@ class Flusher:
     async def _start_due(self) -> None:
         for surface in await self._surfaces.dirty(time.time()):
             if surface.key not in self._under_way:
-                task = asyncio.create_task(self._flush(surface), name=f"flush {surface.key}")
+                task = asyncio.create_task(self._flush(surface.key), name=f"flush {surface.key}")
                 self._under_way[surface.key] = task
                 task.add_done_callback(lambda _, key=surface.key: self._finished(key))  # type: ignore[misc]
 
@@ -71,7 +72,21 @@ class Flusher:
         del self._under_way[key]
         self._wake.set()
 
-    async def _flush(self, surface: Surface) -> None:
+    async def _flush(self, key: str) -> None:
+        try:
+            # Read now: what the list of dirty ones said can be older than a flush that has just ended.
+            surface = await self._surfaces.get(key)
+            if surface is not None and surface.desired > surface.flushed:
+                await self._flush_now(surface)
+        except StoreUnavailable as error:
+            log.warning("flush.store_unavailable", error=str(error), surface=key)
+            await asyncio.sleep(_PAUSE_SECONDS)
+        except Exception:
+            # The pause keeps it under way, so that it is not started again at once and for ever.
+            log.exception("flush.crashed", surface=key)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _flush_now(self, surface: Surface) -> None:
         installation = self._github.installation(surface.installation_id)
         try:
             show = self._show_check if surface.kind == "check" else self._show_comment
@@ -79,23 +94,19 @@ class Flusher:
             await self._surfaces.flushed(surface, github_id)
         except GitHubError as error:
             await self._failed(surface, error)
-        except StoreUnavailable as error:
-            log.warning("flush.store_unavailable", error=str(error), surface=surface.key)
 
     async def _failed(self, surface: Surface, error: GitHubError) -> None:
-        wait = error.retry_after_seconds or min(_LONGEST_WAIT_SECONDS, 0.5 * 2**surface.failures)
-        if isinstance(error, NotFound) and surface.github_id is not None:
-            # Somebody deleted our comment, or the repository moved: it is made again.
+        wait = error.retry_after_seconds or min(_LONGEST_WAIT_SECONDS, 0.5 * 2 ** min(surface.failures, 12))
+        if isinstance(error, NotFound) and error.route.startswith("PATCH "):
             await self._surfaces.lost(surface)
-        elif not error.passes_by_itself:
+        elif error.unclear:
+            wait = max(wait, 2.0)  # what GitHub may have done must be there when it is looked up
+        elif not error.passes_by_itself and surface.failures >= 4:
             wait = max(wait, 60.0)
         log.warning(
             "flush.failed", surface=surface.key, job=surface.job, error=str(error), retry_seconds=round(wait, 1)
         )
-        try:
-            await self._surfaces.failed(surface, str(error), time.time() + wait)
-        except StoreUnavailable:
-            return  # the surface stays dirty and due
+        await self._surfaces.failed(surface, str(error), time.time() + wait)
 
     async def _show_check(self, installation: Installation, surface: Surface) -> int:
         """Bring a check run to GitHub; its id there."""

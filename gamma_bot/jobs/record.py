@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from gamma_bot.config.schema import GammaConfig
 from gamma_bot.jobs.push import Push
 from gamma_bot.reporting.facts import JobFacts, State
 from gamma_bot.store.jobs import JobRecord
@@ -62,6 +63,11 @@ def dump_facts(facts: JobFacts) -> Mapping[str, Any]:
     """Facts as plain JSON values."""
     values: Mapping[str, Any] = _facts().dump_python(facts, mode="json")
     return values
+
+
+def stored_config(plan: Mapping[str, Any]) -> GammaConfig:
+    """The configuration of a plan; keys that this Gamma no longer knows are left out."""
+    return GammaConfig.model_validate(plan["config"], extra="ignore")
 
 
 @cache

@@ -15,7 +15,6 @@ from typing import Any, assert_never
 
 import structlog
 
-from gamma_bot.config.schema import GammaConfig
 from gamma_bot.github.errors import Forbidden, GitHubError, NotFound
 from gamma_bot.github.gateway import GitHubApp
 from gamma_bot.github.repository import Repository
@@ -24,7 +23,7 @@ from gamma_bot.jobs.engine import Steps, Values
 from gamma_bot.jobs.plan import CONFIG_PATH, DEFAULT_SCRIPT, Decision, Mistakes, NothingToRun, Plan, Skip, decide
 from gamma_bot.jobs.presenter import Presenter
 from gamma_bot.jobs.push import Push
-from gamma_bot.jobs.record import dump_facts, facts_of, new_job
+from gamma_bot.jobs.record import dump_facts, facts_of, new_job, stored_config
 from gamma_bot.reporting.facts import State
 from gamma_bot.store.database import StoreUnavailable
 from gamma_bot.store.jobs import JobRecord, Jobs
@@ -78,7 +77,13 @@ class Story:
             launched = await steps.step("launch", self._careful(self._launch), push, plan)
             if launched.get("go"):
                 outcome = await steps.receive(OUTCOME, _LONGEST_JOB_SECONDS)  # sleeps; the watcher wakes it
-                return await steps.step("conclude", self._careful(self._conclude), push, plan, outcome)
+                ended = await steps.step("conclude", self._careful(self._conclude), push, plan, outcome)
+                if "failed" not in ended:
+                    return ended
+                # MLflow or GitHub stayed out of reach: the verdict is told without what they know.
+                launched = await steps.step("conclude alone", self._careful(self._conclude_alone), push, plan, outcome)
+                if "failed" not in launched:
+                    return launched
             plan = launched
         if "failed" in plan:
             return await steps.step("give up", self._careful(self._give_up), push, plan)
@@ -132,12 +137,13 @@ class Story:
     async def _launch(self, values: Values, plan: Values) -> Values:
         """Twice: the archive is the same, the run is found by its tags, the trainer knows the attempt's name (I3)."""
         push = Push.from_json(values)
-        config = GammaConfig.model_validate(plan["config"])
+        config = stored_config(plan)
         attempt = Attempt(push.job)
         archive = self._archive(attempt)
         job = await self._change(push.job, state=State.PREPARING, facts={"detail": "fetching the code"})
         await self._parts.presenter.show_check(job)
-        run_id, _ = await asyncio.gather(self._open_run(push, attempt), self._download(push, archive))
+        run_id = await self._open_run(push, attempt)
+        await self._download(push, archive)
         # Recorded before the job can exist anywhere, so that whatever comes of it has a place.
         await self._parts.jobs.change(push.job, run_id=run_id)
         await self._parts.trainers[plan["executor"]].submit(
@@ -158,7 +164,11 @@ class Story:
         )
         return {"go": True, "run_id": run_id}
 
-    async def _conclude(self, values: Values, plan: Values, message: Values | None) -> Values:
+    async def _conclude_alone(self, values: Values, plan: Values, message: Values | None) -> Values:
+        """As ``_conclude``, by what the trainer left and nothing else."""
+        return await self._conclude(values, plan, message, alone=True)
+
+    async def _conclude(self, values: Values, plan: Values, message: Values | None, *, alone: bool = False) -> Values:
         """Twice: the first recorded end stays, and is shown again."""
         push = Push.from_json(values)
         outcome = _outcome(message)
@@ -167,21 +177,19 @@ class Story:
         attempt = Attempt(push.job)
         trainer = self._parts.trainers[plan["executor"]]
         if not job.final:
-            await self._refresh_pulls(push, self._repository(push))
-            await self._close_run(job, outcome)
-            config = GammaConfig.model_validate(plan["config"])
-            facts = await self._conclusion.facts(
-                job,
-                outcome,
-                config,
-                plan["baseline"],
-                Evidence(
-                    log=await trainer.log_tail(attempt, 400),
-                    log_dropped_bytes=await trainer.log_dropped(attempt),
-                    source_roots=await trainer.source_roots(attempt),
-                    artifacts=await trainer.artifacts(attempt),
-                ),
+            evidence = Evidence(
+                log=await trainer.log_tail(attempt, 400),
+                log_dropped_bytes=await trainer.log_dropped(attempt),
+                source_roots=await trainer.source_roots(attempt),
+                artifacts=await trainer.artifacts(attempt),
             )
+            if alone:
+                facts = self._conclusion.facts_alone(job, outcome, plan["baseline"], evidence)
+            else:
+                await self._close_run(job, outcome)
+                config = stored_config(plan)
+                facts = await self._conclusion.facts(job, outcome, config, plan["baseline"], evidence)
+                await self._refresh_pulls(push, self._repository(push))
             job = await self._parts.jobs.change(push.job, state=facts.state, facts=dump_facts(facts))
         await self._parts.presenter.show_check(job)
         await self._parts.presenter.show_comments(job)
@@ -193,10 +201,19 @@ class Story:
     async def _give_up(self, values: Values, reason: Values) -> Values:
         """Twice: the first recorded end stays. What was opened in MLflow is closed by the sweep if not here."""
         push = Push.from_json(values)
+        attempt = Attempt(push.job)
+        for trainer in self._parts.trainers.values():
+            await trainer.stop(
+                attempt
+            )  # nothing may go on that GitHub shows as over; one it does not know is no matter
         await self._end(push.job, State.FAILED, str(reason["failed"]), str(reason.get("hint", "")))
+        await asyncio.to_thread(self._archive(attempt).unlink, missing_ok=True)
         job = await self._parts.jobs.get(push.job)
         if job is not None and job.run_id is not None:
-            await self._parts.tracking.close_run(job.run_id, RunStatus.FAILED)
+            try:
+                await self._parts.tracking.close_run(job.run_id, RunStatus.FAILED)
+            except TrackingError as error:
+                log.warning("run.left_open", job=push.job, error=str(error))
         return {"state": State.FAILED}
 
     async def _decide(self, push: Push, repository: Repository) -> Decision:
@@ -214,12 +231,20 @@ class Story:
 
     async def _refresh_pulls(self, push: Push, repository: Repository) -> None:
         """A webhook about a pull request can be missing or late; what GitHub says now is right (I6)."""
-        found = await repository.pull_requests_of(push.branch)
+        known = await self._parts.pulls.of_branch(push.repository_id, push.branch)
+        try:
+            found = await repository.pull_requests_of(push.branch)
+        except GitHubError as error:
+            # The comment then follows the webhooks alone; the job does not depend on it.
+            log.warning("pulls.unreadable", job=push.job, error=str(error))
+            return
         own = [pull for pull in found if pull.head_repository_id == push.repository_id]
-        await self._parts.pulls.replace(
-            push.repository_id,
-            push.branch,
-            [PullRecord(push.repository_id, p.number, p.head_branch, p.head_sha, p.base_branch) for p in own],
+        await self._parts.pulls.refresh(
+            known,
+            [
+                PullRecord(push.repository_id, p.number, p.head_branch, p.head_sha, p.base_branch, p.updated_at)
+                for p in own
+            ],
         )
 
     async def _base_branch(self, push: Push) -> str:

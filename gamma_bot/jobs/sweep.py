@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 import structlog
@@ -15,8 +16,10 @@ from gamma_bot.reporting.facts import State
 from gamma_bot.store.database import StoreUnavailable
 from gamma_bot.store.jobs import Jobs
 from gamma_bot.tracking.runs import RunStatus, Tracking, TrackingError
+from gamma_bot.training.trainer import Attempt, Trainer
 
 _EVERY_SECONDS = 600.0
+_RECENT_SECONDS = 3600.0
 
 log = structlog.get_logger()
 
@@ -24,8 +27,16 @@ log = structlog.get_logger()
 class Sweep:
     """Looks at start and every ten minutes."""
 
-    def __init__(self, jobs: Jobs, presenter: Presenter, engine: Engine, tracking: Tracking) -> None:
+    def __init__(
+        self,
+        jobs: Jobs,
+        presenter: Presenter,
+        engine: Engine,
+        trainers: Mapping[str, Trainer],
+        tracking: Tracking,
+    ) -> None:
         self._jobs = jobs
+        self._trainers = trainers
         self._presenter = presenter
         self._engine = engine
         self._tracking = tracking
@@ -36,6 +47,7 @@ class Sweep:
         while True:
             try:
                 await self.end_forgotten_jobs()
+                await self.show_recent_ends()
                 # Looking into MLflow loads it, which a bot that trains nothing is spared.
                 newest = await self._jobs.last_change()
                 if newest is not None and newest > last:
@@ -43,6 +55,8 @@ class Sweep:
                 last = newest or last
             except (StoreUnavailable, TrackingError) as error:
                 log.warning("sweep.failed", error=str(error))
+            except Exception:
+                log.exception("sweep.crashed")
             await asyncio.sleep(_EVERY_SECONDS)
 
     async def end_forgotten_jobs(self) -> None:
@@ -52,6 +66,8 @@ class Sweep:
             if await self._engine.is_running(job.id):
                 continue
             log.warning("sweep.job_without_workflow", job=job.id)
+            for trainer in self._trainers.values():
+                await trainer.stop(Attempt(job.id, job.attempt))
             facts = replace(
                 facts_of(job),
                 state=State.FAILED,
@@ -62,6 +78,12 @@ class Sweep:
             ended = await self._jobs.change(job.id, state=State.FAILED, facts=dump_facts(facts))
             await self._presenter.show_check(ended)
             await self._presenter.show_comments(ended)
+
+    async def show_recent_ends(self) -> None:
+        """Tell once more how jobs ended: a crash between the end and its telling leaves a check run open."""
+        for job in await self._jobs.ended_since(time.time() - _RECENT_SECONDS):
+            await self._presenter.show_check(job)
+            await self._presenter.show_comments(job)
 
     async def close_orphans(self) -> None:
         """Close the MLflow runs that still look alive although their job is over."""

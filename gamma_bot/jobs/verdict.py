@@ -63,9 +63,7 @@ def conclude(outcome: Outcome, lines: Sequence[MetricLine], rules: Mapping[str, 
         case Ending.COMPLETED:
             return _conclude_completed(lines, rules)
         case Ending.STOPPED:
-            return Conclusion(
-                State.CANCELLED, said or "The run was stopped.", "Push again to train it once more."
-            )
+            return Conclusion(State.CANCELLED, said or "The run was stopped.", "Push again to train it once more.")
         case Ending.USER_CODE:
             return Conclusion(State.FAILED, said or _how_it_died(outcome), _after_a_crash(outcome))
         case Ending.COMMAND:

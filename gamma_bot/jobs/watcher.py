@@ -12,17 +12,18 @@ from dataclasses import replace
 
 import structlog
 
-from gamma_bot.config.schema import GammaConfig
 from gamma_bot.jobs.engine import Engine
 from gamma_bot.jobs.presenter import PROGRESS_SECONDS, Presenter
-from gamma_bot.jobs.record import dump_facts, facts_of
+from gamma_bot.jobs.record import dump_facts, facts_of, stored_config
 from gamma_bot.jobs.story import OUTCOME, outcome_message
 from gamma_bot.jobs.verdict import judge_metrics
 from gamma_bot.reporting.facts import MetricLine, State
 from gamma_bot.store.database import StoreUnavailable
 from gamma_bot.store.jobs import JobRecord, Jobs
 from gamma_bot.tracking.runs import Run, Tracking, TrackingError
-from gamma_bot.training.trainer import Attempt, Observation, Phase, Trainer
+from gamma_bot.training.trainer import Attempt, Ending, Observation, Outcome, Phase, Trainer
+
+_MISSING_SECONDS = 60.0
 
 log = structlog.get_logger()
 
@@ -47,6 +48,7 @@ class Watcher:
         self._tracking = tracking
         self._interval = interval_seconds
         self._told: set[str] = set()
+        self._missing_since: dict[str, float] = {}
         self._progress_due: dict[str, float] = {}
 
     async def run(self) -> None:
@@ -64,10 +66,30 @@ class Watcher:
         """Observe all unfinished jobs once."""
         jobs = {job.id: job for job in await self._jobs.unfinished()}
         for name, trainer in self._trainers.items():
-            attempts = [Attempt(job.id, job.attempt) for job in jobs.values() if job.executor == name]
-            for seen in await trainer.observe(attempts) if attempts else ():
-                await self._news(jobs[seen.attempt.job], seen)
+            own = {Attempt(job.id, job.attempt): job for job in jobs.values() if job.executor == name}
+            observed = {seen.attempt: seen for seen in await trainer.observe(list(own))} if own else {}
+            for attempt, job in own.items():
+                try:
+                    seen = observed.get(attempt) or self._missing(job, attempt)
+                    if seen is not None:
+                        await self._news(job, seen)
+                except StoreUnavailable:
+                    raise
+                except Exception:
+                    log.exception("watch.failed", job=job.id)  # the others are looked at all the same
         self._told &= set(jobs)
+        self._missing_since = {job: since for job, since in self._missing_since.items() if job in jobs}
+        self._progress_due = {job: due for job, due in self._progress_due.items() if job in jobs}
+
+    def _missing(self, job: JobRecord, attempt: Attempt) -> Observation | None:
+        """A job that its trainer does not know: not handed over yet, or its folder is gone."""
+        if job.state != State.RUNNING:
+            return None
+        since = self._missing_since.setdefault(job.id, time.monotonic())
+        if time.monotonic() - since < _MISSING_SECONDS:
+            return None
+        words = "The trainer no longer knows this job: its folder is gone."
+        return Observation(attempt, Phase.ENDED, outcome=Outcome(Ending.LOST, words, ended_at=time.time()))
 
     async def _news(self, job: JobRecord, seen: Observation) -> None:
         if seen.phase is Phase.ENDED and seen.outcome is not None:
@@ -105,4 +127,4 @@ class Watcher:
             log.warning("progress.unreadable", job=job.id, error=str(error))
             return ()
         run = Run(job.run_id, "", "", metrics={name: (point,) for name, point in values.items()})
-        return judge_metrics(run, None, GammaConfig.model_validate(job.plan["config"]).metrics)
+        return judge_metrics(run, None, stored_config(job.plan).metrics)

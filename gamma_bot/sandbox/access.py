@@ -11,6 +11,7 @@ from gamma_bot.sandbox.call import (
     InstallationActor,
     UserActor,
     forbidden,
+    moved,
     not_found,
 )
 from gamma_bot.sandbox.model import Repository
@@ -32,11 +33,26 @@ def admit(call: Call) -> None:
             if not isinstance(call.actor, InstallationActor):
                 raise forbidden("You must authenticate with an installation access token.")
         case Access.REPOSITORY:
-            repository = call.forge.state.repository(f"{call.params['owner']}/{call.params['repo']}")
-            if repository is None:
-                raise not_found()
+            repository = _repository(call)
             _admit_to(call, repository)
             call.found = repository
+
+
+def _repository(call: Call) -> Repository:
+    """The repository that the address names; an old name leads on, for those who may see where."""
+    state = call.forge.state
+    if "repository_id" in call.params:
+        found = state.repository_by_id(call.number("repository_id"))
+    else:
+        name = f"{call.params['owner']}/{call.params['repo']}"
+        found = state.repository(name)
+        elsewhere = state.moved(name)
+        if elsewhere is not None:
+            _admit_to(call, elsewhere)
+            raise moved(call.address_by_id(elsewhere), permanently=call.route.method == "GET")
+    if found is None:
+        raise not_found()
+    return found
 
 
 def _admit_to(call: Call, repository: Repository) -> None:

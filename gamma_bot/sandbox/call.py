@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from urllib.parse import quote, urlencode
 
 from gamma_bot.sandbox.model import Account, App, Installation, InstallationToken, Repository
 
@@ -25,17 +25,19 @@ class ApiError(Exception):
         status: int,
         message: str,
         *,
-        errors: Sequence[Mapping[str, str]] = (),
+        errors: Sequence[Mapping[str, str] | str] = (),
         headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(f"{status}: {message}")
         self.status = status
         self.message = message
         self.errors = list(errors)
         self.headers = dict(headers or {})
+        self.extra = dict(extra or {})
 
     def body(self) -> dict[str, Any]:
-        body: dict[str, Any] = {"message": self.message}
+        body: dict[str, Any] = {"message": self.message, **self.extra}
         if self.errors:
             body["errors"] = self.errors
         return {**body, "documentation_url": DOCUMENTATION_URL, "status": str(self.status)}
@@ -44,6 +46,12 @@ class ApiError(Exception):
 def not_found() -> ApiError:
     """Also the answer for what exists but must not be seen."""
     return ApiError(404, "Not Found")
+
+
+def moved(address: str, *, permanently: bool) -> ApiError:
+    """What GitHub answers to an old name; a write keeps its method and body on the way (307)."""
+    status, message = (301, "Moved Permanently") if permanently else (307, "Temporary Redirect")
+    return ApiError(status, message, headers={"Location": address}, extra={"url": address})
 
 
 def forbidden(message: str = "Resource not accessible by integration") -> ApiError:
@@ -159,6 +167,7 @@ class Route:
         role: what a person needs for it.
         apps_only: no person may call it, whatever their role.
         content: counts towards the limit of content-making requests.
+        resource: whose hourly limit it counts towards.
     """
 
     method: str
@@ -169,6 +178,7 @@ class Route:
     role: str = "read"
     apps_only: bool = False
     content: bool = False
+    resource: Literal["core", "graphql"] = "core"
 
 
 @dataclass
@@ -253,8 +263,15 @@ class Call:
         return min(100, max(1, self._query_number("per_page", 30)))
 
     def link(self, **changed: str) -> str:
-        path = self.route.path.format(**self.params)
+        names = {"owner": self.repository.owner.login, "repo": self.repository.name} if self.found else {}
+        path = self.route.path.format(**{**self.params, **names})
         return f"{self.forge.urls.api}{path}?{urlencode({**self.query, **changed})}"
+
+    def address_by_id(self, repository: Repository) -> str:
+        """This request's address with the repository's id instead of its name, which may change."""
+        rest = self.route.path.removeprefix("/repos/{owner}/{repo}").format(**self.params)
+        query = f"?{urlencode(self.query)}" if self.query else ""
+        return f"{self.forge.urls.api}/repositories/{repository.id}{quote(rest)}{query}"
 
     def _query_number(self, name: str, default: int) -> int:
         text = self.query.get(name, "")

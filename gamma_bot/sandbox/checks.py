@@ -5,19 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from gamma_bot.sandbox.call import Answer, ApiError, Call, Route, forbidden, invalid, invalid_request, not_found
+from gamma_bot.sandbox.check_limits import ACTION_LIMITS, check_limits
 from gamma_bot.sandbox.events import emit_check_run, emit_check_suite
 from gamma_bot.sandbox.forge import Forge
+from gamma_bot.sandbox.ids import moment_of
 from gamma_bot.sandbox.model import Account, Annotation, App, CheckAction, CheckOutput, CheckRun, CheckSuite
 from gamma_bot.sandbox.pushes import suite_for
 from gamma_bot.sandbox.shapes_checks import annotation_json, run_json, suite_json
 
-MAXIMUM_TEXT = 65_535
-MAXIMUM_ANNOTATIONS = 50
-MAXIMUM_ACTIONS = 3
 MAXIMUM_RUNS_OF_A_NAME = 1000
-ACTION_LIMITS = {"label": 20, "description": 40, "identifier": 20}
-STATUSES = ("queued", "in_progress", "completed")
-CONCLUSIONS = ("action_required", "cancelled", "failure", "neutral", "success", "skipped", "timed_out")
 
 
 async def create_run(call: Call) -> Answer:
@@ -25,7 +21,7 @@ async def create_run(call: Call) -> Answer:
     name, head_sha = body.get("name"), body.get("head_sha")
     if not isinstance(name, str) or not name or not isinstance(head_sha, str):
         raise invalid_request('"name" and "head_sha" must be supplied.')
-    _check_limits(body)
+    check_limits(body)
     if len(head_sha) != 40 or await forge.git.resolve(repository.git_dir, head_sha) != head_sha:
         raise ApiError(422, f"No commit found for SHA: {head_sha}")
     refs, app = await forge.git.refs(repository.git_dir), _app(call)
@@ -48,7 +44,7 @@ async def update_run(call: Call) -> Answer:
     if run.app is not app:
         message = "check run can only be modified by the GitHub App that created it."
         raise forbidden(f"Invalid app_id `{app.id}` - {message}")
-    _check_limits(body)
+    check_limits(body)
     was_completed = run.status == "completed"
     _apply(call.forge, run, body)
     call.forge.state.changed()
@@ -103,7 +99,12 @@ async def rerequest_suite(call: Call) -> Answer:
 
 
 async def ask_again(forge: Forge, run: CheckRun, by: Account) -> None:
-    """What "Re-run" does: the App is told. The run itself stays as it is; its suite is queued again."""
+    """What "Re-run" does: the App is told. The run itself stays as it is; its suite is queued again.
+
+    Raises:
+        ApiError: it has not completed, or the person may not write to the repository.
+    """
+    _require_push(run.suite, by)
     if run.status != "completed":
         raise ApiError(422, "This check run is not rerequestable: it has not completed.")
     run.suite.rerequested_after = max(one.id for one in run.suite.runs)
@@ -111,7 +112,12 @@ async def ask_again(forge: Forge, run: CheckRun, by: Account) -> None:
 
 
 async def ask_suite_again(forge: Forge, suite: CheckSuite, by: Account) -> None:
-    """What "Re-run all checks" does."""
+    """What "Re-run all checks" does: one webhook for all runs of the suite.
+
+    Raises:
+        ApiError: the person may not write to the repository.
+    """
+    _require_push(suite, by)
     suite.rerequested_after = max((run.id for run in suite.runs), default=0)
     await emit_check_suite(forge, suite, "rerequested", by)
 
@@ -124,9 +130,13 @@ def request_action(forge: Forge, run: CheckRun, identifier: str, by: Account) ->
     """
     if not any(action.identifier == identifier for action in run.actions):
         raise invalid("CheckRun", "identifier", "invalid", f"the check run has no action {identifier!r}")
-    if not run.suite.repository.may(by.login, "write"):
-        raise ApiError(403, "You must have push access to use the buttons of a check run.")
+    _require_push(run.suite, by)
     emit_check_run(forge, run, "requested_action", by, identifier=identifier)
+
+
+def _require_push(suite: CheckSuite, by: Account) -> None:
+    if by.type != "Bot" and not suite.repository.may(by.login, "write"):
+        raise ApiError(403, "You must have push access to use the buttons of a check.")
 
 
 def _app(call: Call) -> App:
@@ -173,61 +183,15 @@ def _list_runs(call: Call, suites: list[CheckSuite]) -> Answer:
     return Answer(200, {"total_count": len(runs), "check_runs": shown})
 
 
-def _check_limits(body: dict[str, Any]) -> None:
-    """Refuse what GitHub refuses, before anything changes."""
-    status, conclusion = body.get("status"), body.get("conclusion")
-    if status is not None and status not in STATUSES:
-        raise invalid_request(f"For 'properties/status', {status!r} is not a member of {list(STATUSES)}.")
-    if conclusion is not None and conclusion not in CONCLUSIONS:
-        raise invalid_request(f"For 'properties/conclusion', {conclusion!r} is not a member of {list(CONCLUSIONS)}.")
-    if conclusion is None and (status == "completed" or body.get("completed_at")):
-        raise invalid_request('Missing required keys "conclusion" for a completed check run.')
-    output = body.get("output")
-    if output is not None:
-        _check_output(output)
-    actions = body.get("actions") or []
-    if len(actions) > MAXIMUM_ACTIONS:
-        raise invalid_request(f"No more than {MAXIMUM_ACTIONS} items are allowed; {len(actions)} were supplied.")
-    for action in actions:
-        for key, limit in ACTION_LIMITS.items():
-            _check_length(f"actions/{key}", action.get(key), limit)
-
-
-def _check_output(output: dict[str, Any]) -> None:
-    for key in ("title", "summary"):
-        if not isinstance(output.get(key), str):
-            raise invalid_request(f'Missing required keys "{key}" in object for "output".')
-    for key in ("summary", "text"):
-        if output.get(key) is not None:
-            _check_length(f"output/{key}", output[key], MAXIMUM_TEXT)
-    annotations = output.get("annotations") or []
-    if len(annotations) > MAXIMUM_ANNOTATIONS:
-        message = f"No more than {MAXIMUM_ANNOTATIONS} items are allowed; {len(annotations)} were supplied."
-        raise invalid_request(message)
-    for note in annotations:
-        missing = [key for key in ("path", "start_line", "end_line", "annotation_level", "message") if key not in note]
-        if missing:
-            raise invalid_request(f'Missing required keys "{missing[0]}" in object for "annotations".')
-        if note.get("start_column") is not None and note["start_line"] != note["end_line"]:
-            raise invalid("CheckAnnotation", "start_column", "invalid", "only annotations of one line have columns")
-
-
-def _check_length(where: str, value: object, limit: int) -> None:
-    if not isinstance(value, str):
-        raise invalid_request(f"For 'properties/{where}', {value!r} is not a string.")
-    if len(value) > limit:
-        raise invalid_request(f"For '{where}', only {limit} characters are allowed; {len(value)} were supplied.")
-
-
 def _apply(forge: Forge, run: CheckRun, body: dict[str, Any]) -> None:
     now = forge.state.now()
     run.name = body.get("name", run.name)
     run.details_url = body.get("details_url", run.details_url)
     run.external_id = body.get("external_id", run.external_id)
-    run.started_at = body.get("started_at", run.started_at)
+    run.started_at = moment_of(body.get("started_at")) or run.started_at
     if body.get("conclusion"):
         run.status, run.conclusion = "completed", body["conclusion"]
-        run.completed_at = body.get("completed_at") or run.completed_at or now
+        run.completed_at = moment_of(body.get("completed_at")) or run.completed_at or now
     elif body.get("status") and run.status != "completed":
         # A completed run never goes back: GitHub takes the rest of the update and leaves the status.
         run.status = body["status"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from gamma_bot.sandbox import reactions
 from gamma_bot.sandbox.call import Answer, ApiError, Call, Route, UserActor, invalid, not_found
 from gamma_bot.sandbox.events import emit_comment
 from gamma_bot.sandbox.forge import Forge
-from gamma_bot.sandbox.model import Account, App, Issue, IssueComment, PullRequest, Reaction, Repository
-from gamma_bot.sandbox.shapes_issues import REACTIONS, comment_json, issue_json, reaction_json
+from gamma_bot.sandbox.model import Account, App, Issue, IssueComment, PullRequest, Repository
+from gamma_bot.sandbox.shapes_issues import comment_json, issue_json
 
 MAXIMUM_BODY = 65_536
 
@@ -52,41 +53,20 @@ async def delete_comment(call: Call) -> Answer:
     comment = _comment(call)
     _require(call, comment.issue, "write")
     _require_author(call, comment)
-    del call.repository.comments[comment.id]
-    emit_comment(call.forge, comment, "deleted", call.account)
+    remove_comment(call.forge, comment, call.account)
     return Answer(204)
 
 
 async def list_reactions(call: Call) -> Answer:
-    reactions = _comment(call).reactions
-    if "content" in call.query:
-        reactions = [reaction for reaction in reactions if reaction.content == call.query["content"]]
-    return Answer(200, [reaction_json(call.forge.urls, reaction) for reaction in call.page(reactions)])
+    return reactions.answer_list(call, _comment(call))
 
 
 async def create_reaction(call: Call) -> Answer:
-    """GitHub answers 200 with the old reaction if the same one was there already."""
-    comment, content = _comment(call), call.json_object().get("content")
-    if content not in REACTIONS:
-        raise invalid("Reaction", "content", "invalid")
-    for reaction in comment.reactions:
-        if reaction.user is call.account and reaction.content == content:
-            return Answer(200, reaction_json(call.forge.urls, reaction))
-    state = call.forge.state
-    reaction = Reaction(state.next_id(), call.account, content, state.now())
-    comment.reactions.append(reaction)
-    state.changed()
-    return Answer(201, reaction_json(call.forge.urls, reaction))
+    return reactions.answer_create(call, _comment(call))
 
 
 async def delete_reaction(call: Call) -> Answer:
-    comment, wanted = _comment(call), call.number("reaction_id")
-    reaction = next((reaction for reaction in comment.reactions if reaction.id == wanted), None)
-    if reaction is None or reaction.user is not call.account:
-        raise not_found()
-    comment.reactions.remove(reaction)
-    call.forge.state.changed()
-    return Answer(204)
+    return reactions.answer_delete(call, _comment(call))
 
 
 def add_issue(forge: Forge, repository: Repository, author: Account, title: str, body: str | None) -> Issue:
@@ -109,7 +89,7 @@ def add_comment(forge: Forge, issue: Issue, author: Account, body: str, *, app: 
     Raises:
         ApiError: the body is too long, or the conversation is locked.
     """
-    _check_body(body)
+    check_body(body)
     if issue.locked and not issue.repository.may(author.login, "write"):
         raise ApiError(403, "Unable to create comment because issue is locked.")
     now = forge.state.now()
@@ -122,14 +102,24 @@ def add_comment(forge: Forge, issue: Issue, author: Account, body: str, *, app: 
 
 def edit_comment(forge: Forge, comment: IssueComment, body: str, by: Account) -> None:
     """Replace the body and tell the Apps what it was before."""
-    _check_body(body)
+    check_body(body)
     previous, comment.body = comment.body, body
     comment.revisions.append(body)
     comment.updated_at = forge.state.now()
     emit_comment(forge, comment, "edited", by, previous_body=previous)
 
 
-def _check_body(body: str) -> None:
+def remove_comment(forge: Forge, comment: IssueComment, by: Account) -> None:
+    del comment.issue.repository.comments[comment.id]
+    emit_comment(forge, comment, "deleted", by)
+
+
+def check_body(body: str) -> None:
+    """Refuse what is longer than GitHub takes.
+
+    Raises:
+        ApiError: 422.
+    """
     if len(body) > MAXIMUM_BODY:
         message = f"body is too long (maximum is {MAXIMUM_BODY} characters)"
         raise invalid("IssueComment", "data", "unprocessable", message)

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from gamma_bot.sandbox import apps, checks, comments, meta, pulls, repos
+from gamma_bot.sandbox import apps, checks, comments, graphql, meta, pulls, repos, reviews
 from gamma_bot.sandbox.access import admit
 from gamma_bot.sandbox.auth import authenticate
 from gamma_bot.sandbox.call import Actor, Anonymous, Answer, ApiError, Call, Route
@@ -26,13 +26,14 @@ UNKNOWN_ROUTE = "unknown"
 
 # These parts of a path may hold slashes (branch names, file paths); the longer templates are registered first.
 _LONG_PARTS = {"path": "{path:.*}", "ref": "{ref:.+}", "branch": "{branch:.+}", "basehead": "{basehead:.+}"}
+_BY_NAME = "/repos/{owner}/{repo}"
 _RECORDED_HEADERS = ("Accept", "Content-Type", "If-None-Match", "User-Agent", "X-GitHub-Api-Version")
 _FREE = ("/rate_limit",)
 
 
 def all_routes() -> Iterable[Route]:
     """Every endpoint, the more precise templates first."""
-    return (*apps.ROUTES, *checks.ROUTES, *comments.ROUTES, *pulls.ROUTES, *repos.ROUTES, *meta.ROUTES)
+    return (*apps.ROUTES, *checks.ROUTES, *comments.ROUTES, *reviews.ROUTES, *pulls.ROUTES, *repos.ROUTES, *meta.ROUTES)
 
 
 def add_api(application: web.Application, forge: Forge) -> None:
@@ -40,7 +41,13 @@ def add_api(application: web.Application, forge: Forge) -> None:
     for route in all_routes():
         template = re.sub(r"\{(\w+)\}", lambda found: _LONG_PARTS.get(found[1], found[0]), route.path)
         application.router.add_route(route.method, f"/api/v3{template}", _handler(forge, route))
+        if template.startswith(_BY_NAME):
+            # Where the redirects from a repository's old names lead.
+            by_id = template.replace(_BY_NAME, "/repositories/{repository_id}", 1)
+            application.router.add_route(route.method, f"/api/v3{by_id}", _handler(forge, route))
     application.router.add_route("*", "/api/v3/{rest:.*}", _unknown(forge))
+    # As on an Enterprise Server, beside /api/v3 and not under it.
+    application.router.add_post("/api/graphql", _handler(forge, graphql.ROUTE))
 
 
 def _handler(forge: Forge, route: Route) -> Callable[[web.Request], Any]:
@@ -69,7 +76,7 @@ class _Exchange:
         self._forge, self._route, self._request = forge, route, request
         self._actor: Actor = Anonymous()
         self._record = RequestRecord(
-            time=forge.clock(), method=request.method, route=route.path, path=request.path.removeprefix("/api/v3"),
+            time=forge.clock(), method=request.method, route=route.path, path=_path(request),
             query=dict(request.query), actor="anonymous",
             request_headers={name: request.headers[name] for name in _RECORDED_HEADERS if name in request.headers},
             had_etag="If-None-Match" in request.headers,
@@ -113,7 +120,7 @@ class _Exchange:
                 raise ApiError(400, "Problems parsing JSON") from None
         record.request_json = body
         if route.path not in _FREE:
-            forge.limits.enter(self._actor, route.method, content=route.content)
+            forge.limits.enter(self._actor, route.method, content=route.content, resource=route.resource)
         free = False
         try:
             call = Call(
@@ -133,7 +140,7 @@ class _Exchange:
             return answer
         finally:
             if route.path not in _FREE:
-                forge.limits.leave(self._actor, free=free)
+                forge.limits.leave(self._actor, free=free, resource=route.resource)
 
     def _check_headers(self) -> None:
         headers = self._request.headers
@@ -153,7 +160,7 @@ class _Exchange:
             case FaultKind.TOO_MANY_REQUESTS:
                 raise secondary_limit(fault.retry_after_seconds, 429)
             case FaultKind.PRIMARY_LIMIT:
-                raise self._forge.limits.exhausted(self._actor)
+                raise self._forge.limits.exhausted(self._actor, self._route.resource)
             case FaultKind.STALE_NOT_FOUND:
                 raise ApiError(404, "Not Found")
             case FaultKind.DROP_BEFORE | FaultKind.DROP_AFTER | FaultKind.DELAY:
@@ -173,7 +180,7 @@ class _Exchange:
 
     def _respond(self, answer: Answer) -> web.Response:
         headers = {
-            **self._forge.limits.headers(self._actor),
+            **self._forge.limits.headers(self._actor, self._route.resource),
             "X-GitHub-Media-Type": "github.v3; format=json",
             "X-GitHub-Request-Id": uuid4().hex[:24].upper(),
             "X-GitHub-Api-Version-Selected": self._request.headers.get("X-GitHub-Api-Version", API_VERSIONS[0]),
@@ -193,6 +200,11 @@ class _Exchange:
         if self._request.transport is not None:
             self._request.transport.abort()
         return web.Response()
+
+
+def _path(request: web.Request) -> str:
+    """The path as a client writes it after the API's address."""
+    return request.path.removeprefix("/api/v3").replace("/api/graphql", graphql.ROUTE.path)
 
 
 def _dump(body: Any) -> bytes:

@@ -19,6 +19,8 @@ from gamma_bot.sandbox.model import (
     PullRequest,
     Push,
     Repository,
+    Review,
+    ReviewComment,
 )
 from gamma_bot.sandbox.shapes import (
     Json,
@@ -30,7 +32,8 @@ from gamma_bot.sandbox.shapes import (
     repository_json,
 )
 from gamma_bot.sandbox.shapes_checks import run_event_json, suite_event_json
-from gamma_bot.sandbox.shapes_issues import PullSize, comment_json, full_pull_json, issue_json
+from gamma_bot.sandbox.shapes_issues import PullSize, comment_json, full_pull_json, issue_json, pull_json
+from gamma_bot.sandbox.shapes_reviews import review_comment_json, review_event_json
 
 MAXIMUM_PUSH_COMMITS = 2048
 
@@ -158,6 +161,29 @@ def emit_comment(
     if previous_body is not None:
         body["changes"] = {"body": {"from": previous_body}}
     emit(forge, "issue_comment", action, comment.issue.repository, sender, body)
+
+
+def emit_review(forge: Forge, review: Review, action: str, sender: Account) -> None:
+    pull = review.pull
+    body = {"review": review_event_json(forge.urls, review), "pull_request": pull_json(forge.urls, pull)}
+    emit(forge, "pull_request_review", action, pull.repository, sender, body)
+
+
+def emit_review_comment(
+    forge: Forge, comment: ReviewComment, action: str, sender: Account, *, previous_body: str | None = None
+) -> None:
+    pull = comment.pull
+    body: Json = {"comment": review_comment_json(forge.urls, comment), "pull_request": pull_json(forge.urls, pull)}
+    if previous_body is not None:
+        body["changes"] = {"body": {"from": previous_body}}
+    emit(forge, "pull_request_review_comment", action, pull.repository, sender, body)
+
+
+def emit_repository(
+    forge: Forge, repository: Repository, action: str, sender: Account, changes: Mapping[str, Any] | None = None
+) -> None:
+    """``repository``: renamed, transferred, deleted."""
+    emit(forge, "repository", action, repository, sender, {} if changes is None else {"changes": changes})
 
 
 def _hears(installation: Installation, event: str) -> bool:

@@ -34,6 +34,10 @@ class _GitEndpoint:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         owner, name = request.match_info["owner"], request.match_info["repo"].removesuffix(".git")
         repository = self._forge.state.repository(f"{owner}/{name}")
+        elsewhere = self._forge.state.moved(f"{owner}/{name}")
+        if elsewhere is not None and (not elsewhere.private or "Authorization" in request.headers):
+            service, query = request.match_info["service"], request.query_string
+            return _moved(f"{self._forge.urls.clone(elsewhere)}/{service}" + (f"?{query}" if query else ""))
         service = request.query.get("service", request.match_info["service"])
         role = "write" if service == "git-receive-pack" else "read"
         account, by_token = self._account(request, repository, role)
@@ -146,6 +150,11 @@ def _may(repository: Repository, account: Account | None, role: str) -> bool:
     if account is None:
         return role == "read" and not repository.private
     return repository.may(account.login, role)
+
+
+def _moved(address: str) -> web.Response:
+    """Git follows this and stays at the new address."""
+    return web.Response(status=301, headers={"Location": address})
 
 
 def _ask_for_credentials() -> web.Response:

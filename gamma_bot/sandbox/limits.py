@@ -29,6 +29,13 @@ class _Usage:
     content: deque[float] = field(default_factory=deque)
 
 
+class QueryLimit(ApiError):
+    """GraphQL tells of a spent hour in the body of an answer with status 200."""
+
+    def body(self) -> dict[str, Any]:
+        return {"errors": [{"type": "RATE_LIMITED", "message": self.message}]}
+
+
 class Limits:
     """Counts requests per actor and refuses those over a limit."""
 
@@ -36,21 +43,22 @@ class Limits:
         self.requests_per_hour = 5000
         self.anonymous_requests_per_hour = 60
         self.points_per_minute = 900
+        self.graphql_points_per_minute = 2000
         self.content_per_minute = 80
         self.content_per_hour = 500
         self.concurrent = 100
         self._clock = clock
-        self._usage: dict[str, _Usage] = {}
+        self._usage: dict[tuple[str, str], _Usage] = {}
 
-    def enter(self, actor: Actor, method: str, *, content: bool) -> None:
+    def enter(self, actor: Actor, method: str, *, content: bool, resource: str = "core") -> None:
         """Count a request that begins.
 
         Raises:
             ApiError: it is over a limit; it must then not be answered otherwise, and ``leave`` must not be called.
         """
-        now, usage = self._clock(), self._of(actor)
+        now, usage = self._clock(), self._of(actor, resource)
         if usage.used >= self._hourly(actor):
-            raise self.exhausted(actor)
+            raise self.exhausted(actor, resource)
         while usage.points and usage.points[0][0] <= now - 60:
             usage.points.popleft()
         while usage.content and usage.content[0] <= now - 3600:
@@ -59,7 +67,7 @@ class Limits:
         in_last_minute = sum(made > now - 60 for made in usage.content)
         if (
             usage.in_flight >= self.concurrent
-            or sum(cost for _, cost in usage.points) + points > self.points_per_minute
+            or sum(cost for _, cost in usage.points) + points > self._points(resource)
             or (content and (in_last_minute >= self.content_per_minute or len(usage.content) >= self.content_per_hour))
         ):
             raise secondary_limit(60)
@@ -69,36 +77,43 @@ class Limits:
         if content:
             usage.content.append(now)
 
-    def leave(self, actor: Actor, *, free: bool) -> None:
+    def leave(self, actor: Actor, *, free: bool, resource: str = "core") -> None:
         """Count a request that ends; ``free``: it was answered 304 and costs nothing of the hour."""
-        usage = self._of(actor)
+        usage = self._of(actor, resource)
         usage.in_flight -= 1
         if free:
             usage.used = max(0, usage.used - 1)
 
-    def headers(self, actor: Actor) -> dict[str, str]:
+    def headers(self, actor: Actor, resource: str = "core") -> dict[str, str]:
+        summary = self.summary(actor, resource)
         return {
-            "X-RateLimit-Resource": "core",
-            **{f"X-RateLimit-{name.capitalize()}": str(value) for name, value in self.summary(actor).items()},
+            "X-RateLimit-Resource": resource,
+            **{f"X-RateLimit-{name.capitalize()}": str(value) for name, value in summary.items()},
         }
 
-    def summary(self, actor: Actor) -> dict[str, Any]:
-        usage, limit = self._of(actor), self._hourly(actor)
+    def summary(self, actor: Actor, resource: str = "core") -> dict[str, Any]:
+        usage, limit = self._of(actor, resource), self._hourly(actor)
         reset = int(usage.window_start) + 3600
         return {"limit": limit, "remaining": max(0, limit - usage.used), "reset": reset, "used": usage.used}
 
-    def exhausted(self, actor: Actor) -> ApiError:
+    def exhausted(self, actor: Actor, resource: str = "core") -> ApiError:
         who = f"installation ID {actor.installation.id}" if isinstance(actor, InstallationActor) else actor.label
-        return ApiError(403, f"API rate limit exceeded for {who}.", headers={"X-RateLimit-Remaining": "0"})
+        message, headers = f"API rate limit exceeded for {who}.", {"X-RateLimit-Remaining": "0"}
+        if resource == "graphql":
+            return QueryLimit(200, message, headers=headers)
+        return ApiError(403, message, headers=headers)
+
+    def _points(self, resource: str) -> int:
+        return self.graphql_points_per_minute if resource == "graphql" else self.points_per_minute
 
     def _hourly(self, actor: Actor) -> int:
         return self.anonymous_requests_per_hour if isinstance(actor, Anonymous) else self.requests_per_hour
 
-    def _of(self, actor: Actor) -> _Usage:
-        now = self._clock()
-        usage = self._usage.get(actor.label)
+    def _of(self, actor: Actor, resource: str) -> _Usage:
+        now, key = self._clock(), (resource, actor.label)
+        usage = self._usage.get(key)
         if usage is None:
-            usage = self._usage[actor.label] = _Usage(now)
+            usage = self._usage[key] = _Usage(now)
         elif now >= usage.window_start + 3600:
             usage.window_start, usage.used = now, 0
         return usage

@@ -9,7 +9,8 @@ from gamma_bot.sandbox.shapes import profile_json
 async def get_rate_limit(call: Call) -> Answer:
     """Looking at the limit costs nothing."""
     core = call.forge.limits.summary(call.actor)
-    resources = {"core": core, "search": {**core, "limit": 30, "remaining": 30, "used": 0}}
+    graphql = call.forge.limits.summary(call.actor, "graphql")
+    resources = {"core": core, "graphql": graphql, "search": {**core, "limit": 30, "remaining": 30, "used": 0}}
     return Answer(200, {"resources": resources, "rate": core})
 
 

@@ -15,12 +15,14 @@ from typing import Literal
 from gamma_bot.sandbox.ids import NO_COMMIT, iso_time, node_id
 from gamma_bot.sandbox.model_apps import App, Delivery, HookConfig, Installation, InstallationToken
 from gamma_bot.sandbox.model_checks import Annotation, CheckAction, CheckOutput, CheckRun, CheckStatus, CheckSuite
+from gamma_bot.sandbox.model_reviews import DiffPlace, Review, ReviewComment, ReviewState
 from gamma_bot.sandbox.state import RequestRecord, State
 
 __all__ = [
     "NO_COMMIT", "ROLES", "Account", "AccountType", "Annotation", "App", "CheckAction", "CheckOutput", "CheckRun",
-    "CheckStatus", "CheckSuite", "Delivery", "HookConfig", "Installation", "InstallationToken", "Issue", "IssueComment",
-    "PullRequest", "Push", "Reaction", "Repository", "RequestRecord", "State", "iso_time", "node_id",
+    "CheckStatus", "CheckSuite", "Delivery", "DiffPlace", "HookConfig", "Installation", "InstallationToken", "Issue",
+    "IssueComment", "PullRequest", "Push", "Reaction", "Repository", "RequestRecord", "Review", "ReviewComment",
+    "ReviewState", "State", "iso_time", "node_id",
 ]  # fmt: skip
 
 AccountType = Literal["User", "Organization", "Bot"]
@@ -83,6 +85,10 @@ class Repository:
     """Issues and pull requests by number, oldest first."""
     comments: dict[int, IssueComment] = field(default_factory=dict)
     """Comments on issues and pull requests by id, oldest first; a deleted comment is gone from here."""
+    reviews: dict[int, Review] = field(default_factory=dict)
+    """Submitted reviews by id, oldest first."""
+    review_comments: dict[int, ReviewComment] = field(default_factory=dict)
+    """Comments on lines of a diff by id, oldest first; a deleted comment is gone from here."""
     suites: dict[int, CheckSuite] = field(default_factory=dict)
     pushes: list[Push] = field(default_factory=list)
     archived: bool = False
@@ -126,6 +132,12 @@ class Repository:
 
     def comments_on(self, number: int) -> list[IssueComment]:
         return [comment for comment in self.comments.values() if comment.issue.number == number]
+
+    def reviews_of(self, number: int) -> list[Review]:
+        return [review for review in self.reviews.values() if review.pull.number == number]
+
+    def review_comments_on(self, number: int) -> list[ReviewComment]:
+        return [comment for comment in self.review_comments.values() if comment.pull.number == number]
 
 
 @dataclass(eq=False)
@@ -202,6 +214,8 @@ class IssueComment:
     reactions: list[Reaction] = field(default_factory=list)
     revisions: list[str] = field(default_factory=list)
     """Every body it ever had, oldest first; the last one is ``body``."""
+    minimized_reason: str | None = None
+    """Why it was minimized, such as ``outdated``; only GraphQL does and shows that."""
 
     @property
     def node_id(self) -> str:

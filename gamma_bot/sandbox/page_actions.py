@@ -126,7 +126,8 @@ def check_origin(request: web.Request, own_host: str) -> None:
 
 def refusal(error: ApiError) -> PageError:
     """What the API's refusal says, as a page."""
-    details = [problem["message"] for problem in error.errors if "message" in problem]
+    words = (problem if isinstance(problem, str) else problem.get("message") for problem in error.errors)
+    details = [word for word in words if word]
     return PageError(error.status, "That did not work", " ".join([error.message, *details]))
 
 

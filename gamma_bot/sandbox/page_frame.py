@@ -59,6 +59,10 @@ class Frame:
         """The repository that the address names."""
         name = f"{request.match_info['owner']}/{request.match_info['repo']}"
         found = self.forge.state.repository(name)
+        moved = self.forge.state.moved(name)
+        if moved is not None:
+            rest = request.rel_url.raw_path.split("/", 3)[3:]
+            raise web.HTTPMovedPermanently("/".join(["", moved.full_name, *rest]))
         if found is None:
             raise not_found(f"repository {name}")
         return found

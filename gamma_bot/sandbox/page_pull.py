@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
 from gamma_bot.sandbox.git import FileChange, GitCommit
-from gamma_bot.sandbox.model import NO_COMMIT, Account, IssueComment, PullRequest, Push, Reaction
+from gamma_bot.sandbox.model import NO_COMMIT, Account, IssueComment, PullRequest, Push, Reaction, Review, ReviewComment
 from gamma_bot.sandbox.page_checks import counted_words, latest_runs, suites_of, verdict
 from gamma_bot.sandbox.page_diff import file_diff
 from gamma_bot.sandbox.page_frame import Frame
@@ -17,6 +18,9 @@ from gamma_bot.sandbox.page_runs import RunPages
 
 _EMOJI = {
     "+1": "👍", "-1": "👎", "laugh": "😄", "hooray": "🎉", "confused": "😕", "heart": "❤️", "rocket": "🚀", "eyes": "👀",
+}  # fmt: skip
+_REVIEWED = {
+    "APPROVED": "approved these changes", "CHANGES_REQUESTED": "requested changes", "COMMENTED": "reviewed",
 }  # fmt: skip
 
 
@@ -27,6 +31,18 @@ class CommentItem:
     reactions: list[tuple[str, list[str]]]
     """Emoji and the logins behind it."""
     kind: str = "comment"
+
+
+@dataclass(frozen=True)
+class ReviewItem:
+    """A review with the comments that came with it; each with its reactions."""
+
+    moment: str
+    review: Review
+    words: str
+    reactions: list[tuple[str, list[str]]]
+    comments: list[tuple[ReviewComment, list[tuple[str, list[str]]]]]
+    kind: str = "review"
 
 
 @dataclass(frozen=True)
@@ -53,7 +69,7 @@ class ClosedItem:
     kind: str = "closed"
 
 
-TimelineItem = CommentItem | CommitItem | ForcedItem | ClosedItem
+TimelineItem = CommentItem | ReviewItem | CommitItem | ForcedItem | ClosedItem
 
 
 class PullPages:
@@ -120,7 +136,7 @@ class PullPages:
             file_count=len(changes),
             runs=runs,
             timeline=timeline(pull, commits) if tab == "conversation" else [],
-            comment_count=len(repository.comments_on(pull.number)),
+            comment_count=len(repository.comments_on(pull.number)) + len(repository.review_comments_on(pull.number)),
             **values,
         )
 
@@ -138,10 +154,10 @@ class PullPages:
 def timeline(pull: PullRequest, commits: list[GitCommit]) -> list[TimelineItem]:
     """What happened below the description, oldest first."""
     items: list[TimelineItem] = [CommitItem(commit.committer.date, commit) for commit in commits]
-    items += [
-        CommentItem(comment.created_at, comment, _grouped(comment.reactions))
-        for comment in pull.repository.comments_on(pull.number)
-    ]
+    comments = pull.repository.comments_on(pull.number)
+    talk = [(one.id, CommentItem(one.created_at, one, _grouped(one.reactions))) for one in comments]
+    # Ids tell what came first within a second.
+    items += [item for _, item in sorted([*talk, *_reviews(pull)], key=lambda entry: entry[0])]
     for push in pull.head_repository.pushes if pull.head_repository else ():
         on_head = push.forced and push.ref == f"refs/heads/{pull.head_ref}" and push.after != NO_COMMIT
         if on_head and push.pushed_at >= pull.created_at:
@@ -151,8 +167,18 @@ def timeline(pull: PullRequest, commits: list[GitCommit]) -> list[TimelineItem]:
     elif pull.state == "closed" and pull.closed_at:
         items.append(ClosedItem(pull.closed_at, "closed", pull.closed_by))
     # A commit is pushed before anyone can comment on it, though both may carry the same second.
-    order = {"commit": 0, "forced": 1, "comment": 2, "closed": 3}
+    order = {"commit": 0, "forced": 1, "comment": 2, "review": 2, "closed": 3}
     return sorted(items, key=lambda item: (item.moment, order[item.kind]))
+
+
+def _reviews(pull: PullRequest) -> Iterator[tuple[int, ReviewItem]]:
+    """What each review says, with its id; an empty one whose comments are gone says nothing."""
+    comments = pull.repository.review_comments_on(pull.number)
+    for review in pull.repository.reviews_of(pull.number):
+        own = [(comment, _grouped(comment.reactions)) for comment in comments if comment.review is review]
+        if own or review.body or review.state != "COMMENTED":
+            words, reactions = _REVIEWED[review.state], _grouped(review.reactions)
+            yield review.id, ReviewItem(review.submitted_at, review, words, reactions, own)
 
 
 def _grouped(reactions: list[Reaction]) -> list[tuple[str, list[str]]]:

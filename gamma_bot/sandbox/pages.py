@@ -12,6 +12,7 @@ from gamma_bot.sandbox.call import ApiError
 from gamma_bot.sandbox.page_actions import PageActions, check_origin, refusal
 from gamma_bot.sandbox.page_deliveries import DeliveryPages
 from gamma_bot.sandbox.page_frame import Frame, PageError
+from gamma_bot.sandbox.page_manifest import ManifestPages
 from gamma_bot.sandbox.page_pull import PullPages
 from gamma_bot.sandbox.page_repository import RepositoryPages
 from gamma_bot.sandbox.page_runs import RunPages
@@ -30,6 +31,7 @@ def add_pages(app: web.Application, github: SandboxGitHub) -> None:
     pulls = PullPages(frame, runs)
     deliveries = DeliveryPages(frame)
     actions = PageActions(frame, runs)
+    manifests = ManifestPages(frame)
 
     async def stylesheet(_: web.Request) -> web.Response:
         return web.Response(body=frame.stylesheet, content_type="text/css", headers={"Cache-Control": "max-age=86400"})
@@ -67,6 +69,8 @@ def add_pages(app: web.Application, github: SandboxGitHub) -> None:
     }
     sent: dict[str, Handler] = {
         "/_sandbox/person": actions.choose_person,
+        "/settings/apps/new/confirmed": manifests.create,
+        "/organizations/{organization}/settings/apps/new/confirmed": manifests.create,
         f"{pull}/comments": actions.comment,
         f"{pull}/state": actions.change_state,
         f"{run}/action": actions.press,
@@ -77,6 +81,9 @@ def add_pages(app: web.Application, github: SandboxGitHub) -> None:
     own_host = urlsplit(github.forge.urls.web).hostname or ""
     for path, handler in shown.items():
         app.router.add_get(path, _page(frame, handler))
+    # The manifest comes from the page of whoever wants an App, so these two take forms from anywhere.
+    for path in ("/settings/apps/new", "/organizations/{organization}/settings/apps/new"):
+        app.router.add_post(path, _page(frame, manifests.show))
     for path, handler in sent.items():
         app.router.add_post(path, _page(frame, handler, own_host))
 

@@ -144,7 +144,7 @@ def full_pull_json(urls: Urls, pull: PullRequest, size: PullSize) -> Json:
         "mergeable_state": {True: "clean", False: "dirty", None: "unknown"}[size.mergeable],
         "merged_by": account_json(urls, pull.merged_by) if pull.merged_by else None,
         "comments": len(pull.repository.comments_on(pull.number)),
-        "review_comments": 0,
+        "review_comments": len(pull.repository.review_comments_on(pull.number)),
         "maintainer_can_modify": False,
         "commits": size.commits,
         "additions": size.additions,

@@ -49,6 +49,8 @@ class State:
         """By lower-case login."""
         self.repositories: dict[str, Repository] = {}
         """By lower-case ``owner/name``."""
+        self.old_names: dict[str, Repository] = {}
+        """Lower-case ``owner/name`` of old → the repository that was renamed or transferred since."""
         self.apps: dict[int, App] = {}
         self.installations: dict[int, Installation] = {}
         self.tokens: dict[str, InstallationToken] = {}
@@ -70,6 +72,13 @@ class State:
 
     def repository(self, full_name: str) -> Repository | None:
         return self.repositories.get(full_name.lower())
+
+    def repository_by_id(self, number: int) -> Repository | None:
+        return next((repository for repository in self.repositories.values() if repository.id == number), None)
+
+    def moved(self, full_name: str) -> Repository | None:
+        """The repository that had this name once, if nobody has it now."""
+        return None if self.repository(full_name) else self.old_names.get(full_name.lower())
 
     def app_by_slug(self, slug: str) -> App | None:
         return next((app for app in self.apps.values() if app.slug == slug), None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, select
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from gamma_bot.store import tables
 
@@ -27,10 +27,18 @@ class Database:
 
     Args:
         url: SQLAlchemy URL; ``sqlite:///path`` or ``postgresql://…``.
+
+    Raises:
+        StoreUnavailable: it is no such URL.
     """
 
     def __init__(self, url: str) -> None:
-        self.engine = open_engine(url)
+        try:
+            self.engine = open_engine(url)
+        except (ArgumentError, ImportError) as error:
+            raise StoreUnavailable(
+                f"GAMMA_DATABASE_URL can't be used ({_reason(error)}); write postgresql://user:password@host/database"
+            ) from None
         reading = {_READING: True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._reading = self.engine.execution_options(**reading)
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="store")
@@ -104,10 +112,18 @@ def open_engine(url: str) -> Engine:
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_size=6, max_overflow=2, pool_pre_ping=True)
+        # GitHub waits ten seconds for an answer: a database that hangs must be noticed before.
+        limits = {
+            "connect_timeout": 5,
+            "tcp_user_timeout": 8000,
+            "options": "-c lock_timeout=5s -c statement_timeout=8s",
+        }
+        return create_engine(
+            parsed, pool_size=6, max_overflow=2, pool_timeout=8, pool_pre_ping=True, connect_args=limits
+        )
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, pool_size=6, max_overflow=2, connect_args={"timeout": 15})
+    engine = create_engine(parsed, pool_size=6, max_overflow=2, connect_args={"timeout": 7})
 
     @event.listens_for(engine, "connect")
     def tune(connection: Any, _record: object) -> None:
@@ -128,5 +144,5 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
-def _reason(error: SQLAlchemyError) -> str:
+def _reason(error: Exception) -> str:
     return str(getattr(error, "orig", None) or error).strip().splitlines()[0]

@@ -17,7 +17,6 @@ from typing import Any
 
 from sqlalchemy import Connection, PoolProxiedConnection, and_, bindparam, func, or_, select, update
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import SQLAlchemyError
 
 from gamma_bot.store.database import Database, StoreUnavailable
 from gamma_bot.store.tables import deliveries
@@ -25,6 +24,8 @@ from gamma_bot.store.tables import deliveries
 _LARGEST_BATCH = 64
 _INSERT = "INSERT INTO gamma_deliveries (guid, event, body, received_at, state) VALUES "
 _ROW = "(?, ?, ?, ?, 'stored')"
+# GitHub delivers again what a person asked for: then a delivery that was given up gets new tries.
+_REVIVE = "UPDATE gamma_deliveries SET state = 'stored', tries = 0 WHERE guid = ? AND state = 'parked'"
 
 
 class Stored(Enum):
@@ -95,7 +96,8 @@ class Inbox:
     def _commit(self, loop: asyncio.AbstractEventLoop, batch: list[tuple[Delivery, asyncio.Future[Stored]]]) -> None:
         try:
             outcome: list[bool] | StoreUnavailable = self._insert([delivery for delivery, _ in batch])
-        except (SQLAlchemyError, sqlite3.Error) as error:
+        except Exception as error:
+            # Whatever it is: an answer that is never given would hold up every delivery after it.
             outcome = StoreUnavailable(str(getattr(error, "orig", error)))
         loop.call_soon_threadsafe(self._answer, loop, batch, outcome)
 
@@ -127,10 +129,18 @@ class Inbox:
                 future.set_exception(outcome)
             else:
                 future.set_result(Stored.NEW if outcome[position] else Stored.DUPLICATE)
-        if not isinstance(outcome, StoreUnavailable) and any(outcome):
+        if not isinstance(outcome, StoreUnavailable):
             self._on_stored()
 
-    async def waiting(self, limit: int = 100, *, after: int = 0) -> Sequence[DeliveryRecord]:
+    async def probe(self) -> None:
+        """Ask the database for nothing.
+
+        Raises:
+            StoreUnavailable
+        """
+        await self._database.read(lambda c: c.execute(select(1)))
+
+    async def waiting(self, limit: int = 20, *, after: int = 0) -> Sequence[DeliveryRecord]:
         """Deliveries that nobody has handled yet, oldest first."""
         query = (
             select(deliveries)
@@ -149,7 +159,7 @@ class Inbox:
             .where(deliveries.c.seq == bindparam("key"))
             .values(state="done", result=bindparam("text"), handled_at=time.time())
         )
-        rows = [{"key": seq, "text": result[:2000]} for seq, result in results.items()]
+        rows = [{"key": seq, "text": _storable(result)} for seq, result in results.items()]
         await self._database.write(lambda c: c.execute(change, rows))
 
     async def failed(self, seq: int, error: str, *, park: bool) -> None:
@@ -159,7 +169,7 @@ class Inbox:
             .where(deliveries.c.seq == seq)
             .values(
                 state="parked" if park else "stored",
-                result=error[:2000],
+                result=_storable(error),
                 tries=deliveries.c.tries + 1,
                 handled_at=time.time(),
             )
@@ -219,6 +229,9 @@ def _insert_sqlite(connection: sqlite3.Connection, batch: Sequence[Delivery]) ->
         fresh = [
             connection.execute(_INSERT.replace("INSERT", "INSERT OR IGNORE") + _ROW, row).rowcount == 1 for row in rows
         ]
+        for row, is_new in zip(rows, fresh, strict=True):
+            if not is_new:
+                connection.execute(_REVIVE, (row[0],))
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
@@ -242,11 +255,23 @@ def _insert_postgres(connection: Connection, batch: Sequence[Delivery]) -> list[
         postgresql.insert(deliveries).on_conflict_do_nothing(index_elements=["guid"]).returning(deliveries.c.guid)
     )
     new = set(connection.execute(statement, list(rows.values())).scalars())
+    known = [guid for guid in rows if guid not in new]
+    if known:
+        connection.execute(
+            update(deliveries)
+            .where(deliveries.c.guid.in_(known), deliveries.c.state == "parked")
+            .values(state="stored", tries=0)
+        )
     fresh = []
     for item in batch:
         fresh.append(item.guid in new)
         new.discard(item.guid)  # the same GUID twice in one batch: the first one counts
     return fresh
+
+
+def _storable(text: str) -> str:
+    """Text that both databases take: no lone surrogates, no NUL, not too long."""
+    return text[:2000].encode("utf-8", "replace").decode().replace("\0", "")
 
 
 def _record(row: Any) -> DeliveryRecord:

@@ -83,10 +83,12 @@ class Jobs:
         values |= {name: json.dumps(values[name]) for name in _DOCUMENTS if name in values}
 
         def work(connection: Connection) -> JobRecord:
+            # Later than before even if the clock was set back: it orders the news that GitHub is shown.
+            last = connection.execute(select(jobs.c.updated_at).where(jobs.c.id == job).with_for_update()).scalar_one()
             connection.execute(
                 update(jobs)
                 .where(jobs.c.id == job, jobs.c.state.not_in(FINAL_STATES))
-                .values(**values, updated_at=time.time())
+                .values(**values, updated_at=max(time.time(), last + 1e-5))
             )
             return _job(connection.execute(select(jobs).where(jobs.c.id == job)).mappings().one())
 
@@ -95,6 +97,11 @@ class Jobs:
     async def unfinished(self) -> Sequence[JobRecord]:
         """Jobs that are not over."""
         return await self._all(select(jobs).where(jobs.c.state.not_in(FINAL_STATES)).order_by(jobs.c.created_at))
+
+    async def ended_since(self, moment: float) -> Sequence[JobRecord]:
+        """Jobs that came to their end after a moment (Unix seconds)."""
+        query = select(jobs).where(jobs.c.state.in_(FINAL_STATES), jobs.c.updated_at > moment)
+        return await self._all(query.order_by(jobs.c.updated_at))
 
     async def newest_of_branch(
         self, repository_id: int, branch: str, *, sha: str | None = None, states: Sequence[str] | None = None

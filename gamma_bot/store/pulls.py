@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gamma_bot.store.database import Database
@@ -22,6 +22,8 @@ class PullRecord:
     branch: str
     head_sha: str
     base_branch: str
+    updated_at: float
+    is_open: bool = True
 
 
 class Pulls:
@@ -39,29 +41,52 @@ class Pulls:
         )
         return await self._database.read(lambda c: [_pull(row) for row in c.execute(query).mappings()])
 
-    async def replace(self, repository_id: int, branch: str, found: Sequence[PullRecord]) -> None:
-        """What GitHub says now about a branch takes the place of what we knew."""
+    async def refresh(self, known: Sequence[PullRecord], found: Sequence[PullRecord]) -> None:
+        """What GitHub says about a branch corrects what we knew.
+
+        Args:
+            known: what ``of_branch`` said before GitHub was asked: what came in since then is newer than its answer.
+            found: the open pull requests by GitHub's answer.
+        """
+        open_now = {pull.number for pull in found}
 
         def work(connection: Connection) -> None:
-            connection.execute(delete(pulls).where(pulls.c.repository_id == repository_id, pulls.c.branch == branch))
+            for pull in known:
+                if pull.number not in open_now:
+                    connection.execute(
+                        update(pulls)
+                        .where(pulls.c.repository_id == pull.repository_id, pulls.c.number == pull.number)
+                        .values(open=0)
+                    )
             for pull in found:
-                _upsert(connection, pull, is_open=True)
+                _upsert(connection, pull)
 
         await self._database.write(work)
 
-    async def seen(self, pull: PullRecord, *, is_open: bool) -> None:
-        """A webhook told of a pull request."""
-        await self._database.write(lambda connection: _upsert(connection, pull, is_open=is_open))
+    async def seen(self, pull: PullRecord) -> PullRecord:
+        """A webhook told of a pull request; what is the newest known of it."""
+
+        def work(connection: Connection) -> PullRecord:
+            _upsert(connection, pull)
+            query = select(pulls).where(pulls.c.repository_id == pull.repository_id, pulls.c.number == pull.number)
+            return _pull(connection.execute(query).mappings().one())
+
+        return await self._database.write(work)
 
 
-def _upsert(connection: Connection, pull: PullRecord, *, is_open: bool) -> None:
+def _upsert(connection: Connection, pull: PullRecord) -> None:
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    values = {**pull.__dict__, "open": int(is_open)}
+    values = {**pull.__dict__, "open": int(pull.is_open)}
+    del values["is_open"]
     statement = dialect.insert(pulls).values(**values)
-    connection.execute(statement.on_conflict_do_update(index_elements=["repository_id", "number"], set_=values))
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["repository_id", "number"], set_=values, where=pulls.c.updated_at <= pull.updated_at
+        )
+    )
 
 
 def _pull(row: Any) -> PullRecord:
     values = dict(row)
-    values.pop("open")
+    values["is_open"] = bool(values.pop("open"))
     return PullRecord(**values)

@@ -93,6 +93,9 @@ class Surfaces:
                 .values(
                     body=text,
                     job=job,
+                    installation_id=installation_id,  # it changes when the App is installed anew
+                    repository=repository,
+                    subject=subject,
                     as_of=as_of,
                     desired=surfaces.c.desired + 1,
                     failures=0,
@@ -143,8 +146,8 @@ class Surfaces:
         await self._update(surface.key, github_id=github_id)
 
     async def lost(self, surface: Surface) -> None:
-        """Somebody deleted it on GitHub: it is to be made again."""
-        await self._update(surface.key, github_id=None, tried=0)
+        """GitHub no longer finds it: it is to be looked up, and made again if it is gone."""
+        await self._update(surface.key, github_id=None, tried=max(1, surface.tried))
 
     async def failed(self, surface: Surface, error: str, retry_at: float) -> None:
         """The call failed; it is repeated at ``retry_at`` (Unix seconds)."""

@@ -20,7 +20,7 @@ deliveries = Table(
     metadata,
     Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("guid", String(200), nullable=False, unique=True),
-    Column("event", String(100), nullable=False),
+    Column("event", String(200), nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("received_at", Float, nullable=False),
     Column("state", String(20), nullable=False),  # stored | done | parked
@@ -72,6 +72,7 @@ pulls = Table(
     Column("head_sha", String(64), nullable=False),
     Column("base_branch", String(300), nullable=False),
     Column("open", Integer, nullable=False),
+    Column("updated_at", Float, nullable=False),  # GitHub's clock: older news never replaces newer
     Index("gamma_pulls_branch", "repository_id", "branch"),
 )
 

@@ -24,10 +24,16 @@ _WIDTH, _HEIGHT, _MARGIN = 640, 200, 8
 
 
 class JobPages:
-    """Server-rendered pages over what is recorded of jobs."""
+    """Server-rendered pages over what is recorded of jobs.
 
-    def __init__(self, jobs: Jobs, trainers: Mapping[str, Trainer]) -> None:
+    Args:
+        listed: show the list of all jobs. Not on a public address: there is no sign-in yet, and a job's page is
+            found only by whoever has its link from GitHub.
+    """
+
+    def __init__(self, jobs: Jobs, trainers: Mapping[str, Trainer], *, listed: bool) -> None:
         self._jobs = jobs
+        self._listed = listed
         self._trainers = trainers
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(template_folder() / "pages"),
@@ -48,7 +54,8 @@ class JobPages:
 
     async def index(self, _request: web.Request) -> web.Response:
         """The newest jobs."""
-        return self._page("jobs.html", jobs=[facts_of(job) for job in await self._jobs.recent(50)])
+        jobs = [facts_of(job) for job in await self._jobs.recent(50)] if self._listed else []
+        return self._page("jobs.html", jobs=jobs, listed=self._listed)
 
     async def job(self, request: web.Request) -> web.Response:
         """One job."""

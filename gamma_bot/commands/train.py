@@ -1,0 +1,36 @@
+"""``/gamma train``: train the head commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gamma_bot.commands.context import CommandContext, Reply
+from gamma_bot.commands.declaration import command
+from gamma_bot.commands.job_words import changes, started
+from gamma_bot.commands.roles import Role
+from gamma_bot.commands.training_options import TrainingOptions
+
+
+@dataclass(frozen=True)
+class TrainArgs(TrainingOptions):
+    """What to change of gamma.yml for this one job."""
+
+
+@command(
+    "train",
+    usage="train [instance=TYPE] [name=value …]",
+    summary="Train the head commit, with changes if you name some.",
+    examples=["train", "train lr=0.01 epochs=50", 'train note="wider policy" instance=ml.g5.2xlarge'],
+    needs=Role.WRITE,
+    also=("run", "start", "build", "go"),
+)
+async def train(context: CommandContext, args: TrainArgs) -> Reply:
+    """Start a job for the head commit."""
+    outcome = await context.desk.train(
+        context.pull,
+        context.author,
+        hyperparameters=args.hyperparameters,
+        instance=args.instance,
+        request=context.request,
+    )
+    return started(outcome, changes=changes(args.hyperparameters, args.instance))
