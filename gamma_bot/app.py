@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
@@ -12,7 +13,11 @@ import aiohttp
 import structlog
 from aiohttp import web
 
+from gamma_bot.commands.conversation import Conversation, Remark
+from gamma_bot.commands.jobs_desk import JobsDesk
+from gamma_bot.commands.registry import build_registry
 from gamma_bot.events.dispatch import Dispatcher
+from gamma_bot.events.intents import TrainAgain
 from gamma_bot.github.errors import GitHubError
 from gamma_bot.github.gateway import GitHubApp
 from gamma_bot.github.keys import signing_keys
@@ -34,6 +39,7 @@ from gamma_bot.store.surfaces import Surfaces
 from gamma_bot.tracking.open import open_tracking
 from gamma_bot.tracking.runs import Tracking
 from gamma_bot.training.local import LocalTrainer
+from gamma_bot.training.processes import hide_memory
 from gamma_bot.training.trainer import Trainer
 from gamma_bot.web.health import Health
 from gamma_bot.web.pages import JobPages
@@ -97,6 +103,7 @@ class Gamma:
             WrongSettings: they name an executor that is not here, or a data directory that is in use.
             UnusableKey: what is set as the private key is none.
         """
+        hide_memory()  # local jobs run as the same user: they must not read our keys from /proc
         self._lock = _lock(self.settings.data_dir)
         private_key = self.settings.private_key  # before anything is opened: the likeliest mistake of an operator
         if private_key is not None:
@@ -180,12 +187,36 @@ class Gamma:
                 patience_seconds=self._patience,
             )
         )
-        engine = Engine(self.settings.engine_url, {"train": story.train})
-        await engine.start()
-        self._engine = engine
+        flusher = self._flusher
 
         async def train(push: Push) -> None:
             await engine.begin("train", push.job, push.to_json())
+
+        desk = JobsDesk(
+            self.jobs,
+            self.pulls,
+            github,
+            self.trainers,
+            story,
+            self.settings.branches,
+            begin=train,
+            page_url=lambda job: f"{self.url}/jobs/{job}",
+        )
+        conversation = Conversation(github, self.surfaces, desk, build_registry(), flusher.wake)
+        engine = Engine(self.settings.engine_url, {"train": story.train, "command": conversation.answer})
+        await engine.start()
+        self._engine = engine
+
+        async def converse(remark: Remark) -> None:
+            await engine.begin("command", f"command-{remark.repository_id}-{remark.comment}", asdict(remark))
+
+        async def train_again(asked: TrainAgain) -> str:
+            found = await self.jobs.get(asked.job) if asked.job else None
+            if not asked.job:
+                found = next(iter(await self.jobs.of_commit(asked.repository_id, asked.sha)), None)
+            if found is None:
+                return "no such job"
+            return f"job {(await desk.repeat(found, asked.by, asked.guid)).job} trains it again"
 
         async def show_pull_request(seen: PullRecord) -> None:
             pull = await self.pulls.seen(seen)
@@ -197,7 +228,11 @@ class Gamma:
             self.settings.branches,
             train=train,
             show_pull_request=show_pull_request,
+            converse=converse,
+            train_again=train_again,
+            stop=desk.stop_job,
             own_login=_OwnLogin(github),
+            app_id=app_id,
         )
         watcher = Watcher(
             self.jobs, presenter, engine, self.trainers, self.tracking, interval_seconds=self._watch_interval
@@ -237,7 +272,7 @@ class Gamma:
 
 def _lock(data_dir: Path) -> IO[bytes]:
     """Hold the data directory: two processes would both work through the same inbox."""
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = (data_dir / "gamma.lock").open("wb")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -172,19 +172,24 @@ def doctor() -> None:
     sys.exit(0 if well else 1)
 
 
-@gamma.command(epilog=_examples("gamma init", "gamma init ../my-model", "gamma init --force"))
+@gamma.command(epilog=_examples("gamma init", "gamma init ../my-model", "gamma init --config-only"))
 @click.argument("path", type=click.Path(path_type=Path, file_okay=False), default=".")
 @click.option("--force", is_flag=True, help="Replace files that exist already.")
-def init(path: Path, force: bool) -> None:
+@click.option("--config-only", is_flag=True, help="Write nothing but a gamma.yml, for a script of your own.")
+def init(path: Path, force: bool, config_only: bool) -> None:
     """Write a starter into a repository: a small MuJoCo task, its gamma.yml, and how to go on."""
     from gamma_bot.starter import StarterError, write_starter
 
     try:
-        written = write_starter(path, force=force)
+        written = write_starter(path, force=force, config_only=config_only)
     except StarterError as error:
         raise click.ClickException(str(error)) from None
     for item in written:
-        click.echo(f"  wrote {item.path} ({item.size:,} bytes)")
+        click.echo(f"  kept {item.path}" if item.kept else f"  wrote {item.path} ({item.size:,} bytes)")
+    if config_only:
+        click.echo("Next: name your script in gamma.yml and check it with `gamma validate`.")
+    if not any((folder / ".git").exists() for folder in (path.resolve(), *path.resolve().parents)):
+        click.echo("This folder is no Git repository yet: git init && git remote add origin URL")
     click.echo("Next: git add -A && git commit -m 'Train with Gamma' && git push origin HEAD:models/main")
 
 

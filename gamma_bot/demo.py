@@ -28,7 +28,8 @@ from gamma_bot.starter import starter_files, story_edits
 from gamma_bot.training.trainer import Attempt
 
 USER, NAME, MAIN, BRANCH = "you", "cartpole", "models/main", "models/energy"
-_PERMISSIONS = {"checks": "write", "contents": "read", "metadata": "read", "pull_requests": "write"}
+_PERMISSIONS = {"checks": "write", "contents": "read", "issues": "write", "metadata": "read", "pull_requests": "write"}
+_EVENTS = ("push", "pull_request", "issue_comment", "pull_request_review", "pull_request_review_comment")
 _LONGEST_STEP_SECONDS = 180.0
 
 
@@ -67,6 +68,11 @@ async def play(*, leave: bool, port: int, folder: Path | None) -> int:
         click.echo("The demo needs git, which is not on this machine.", err=True)
         return 1
     async with AsyncExitStack() as stack:
+        if folder is not None and folder.exists() and any(folder.iterdir()):
+            click.echo(
+                f"gamma demo: {folder} is not empty; the demo makes everything anew. Name another folder.", err=True
+            )
+            return 1
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gamma-demo-")))
         started = time.monotonic()
@@ -100,7 +106,7 @@ async def _stage(folder: Path, port: int) -> AsyncIterator[Story]:
     async with SandboxGitHub(folder / "github", port=port) as github:
         github.create_user(USER)
         repository = github.create_repository(USER, NAME, starter_files())
-        app = github.create_app("Gamma", _PERMISSIONS, ["push", "pull_request"], "", secret)
+        app = github.create_app("Gamma", _PERMISSIONS, _EVENTS, "", secret)
         github.install(app, repository)
         settings = Settings(
             # Every setting is given, so that the demo is the same on every machine, whatever is configured there.

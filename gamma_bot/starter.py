@@ -12,6 +12,26 @@ _PACKAGE = Path(__file__).parent
 # What running the scripts leaves beside them.
 _LEFTOVERS = frozenset({"__pycache__", "model", "output", "mlruns", "mlflow.db"})
 
+_KEPT = frozenset({"README.md", ".gitignore"})
+# The starter's own gamma.yml has the numbers and metrics of its task, which mean nothing to another script.
+_CONFIG_ONLY = """\
+# How Gamma trains this repository. `gamma validate` checks this file before you push.
+version: 1
+
+train:
+  # What runs when you push to a branch that trains. It is not a shell: for more, run a script.
+  command: python train.py
+
+  # The script finds these in SM_HPS and hyperparameters.json, as it would on SageMaker.
+  # hyperparameters: {learning_rate: 0.1}
+
+  timeout: 2h
+
+# What the script logs to MLflow. The primary metric decides; with `gate: no-regression`, a worse one fails the check.
+# metrics:
+#   loss: {goal: minimize, primary: true}
+"""
+
 
 class StarterError(Exception):
     """The starter can't be read or written. The text is fit for a person."""
@@ -30,11 +50,17 @@ class FilesExist(StarterError):
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A file of the starter after it was written; ``replaced`` tells that another one was there before."""
+    """A file of the starter after it was written.
+
+    Attributes:
+        replaced: another one was there before.
+        kept: another one was there and stays as it is; this one was not written.
+    """
 
     path: str
     size: int
     replaced: bool = False
+    kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,20 +100,25 @@ def starter_files() -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(_files_below(root))}
 
 
-def write_starter(target: Path, *, force: bool = False) -> list[WrittenFile]:
+def write_starter(target: Path, *, force: bool = False, config_only: bool = False) -> list[WrittenFile]:
     """Write the starter into a folder, which is made if need be. Either all files are written or none.
+
+    A README.md and a .gitignore that are there already are kept: most repositories have them.
 
     Args:
         force: overwrite files of the same name; others are never touched.
+        config_only: write nothing but a ``gamma.yml``, for a repository that has a script to train.
 
     Raises:
         FilesExist: some of the files are there already, and ``force`` was not given.
         StarterError: the folder can't be written to.
     """
-    files = starter_files()
+    files = {"gamma.yml": _CONFIG_ONLY.encode()} if config_only else starter_files()
     existing = [path for path in files if os.path.lexists(target / path)]
-    if existing and not force:
-        raise FilesExist(target, existing)
+    kept = {path: files.pop(path) for path in existing if path in _KEPT and not force}
+    conflicts = [path for path in existing if path not in kept]
+    if conflicts and not force:
+        raise FilesExist(target, conflicts)
     try:
         target.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".gamma-init-", dir=target) as staging:
@@ -101,7 +132,8 @@ def write_starter(target: Path, *, force: bool = False) -> list[WrittenFile]:
                 (Path(staging) / path).replace(target / path)
     except OSError as error:
         raise StarterError(f"{target} can't be written to: {error.strerror or error}.") from error
-    return [WrittenFile(path, len(content), path in existing) for path, content in files.items()]
+    written = [WrittenFile(path, len(content), path in existing) for path, content in files.items()]
+    return written + [WrittenFile(path, len(content), kept=True) for path, content in kept.items()]
 
 
 def story_edits() -> Story:

@@ -111,8 +111,9 @@ def _absent(folder: Path, file: Path, misnamed: Sequence[str]) -> Problem:
     if file.name != FILE_NAME:
         return Problem(f"there is no {file}", "Give a repository's folder or its gamma.yml.")
     return Problem(
-        f"{folder} has no {FILE_NAME} and no {DEFAULT_SCRIPT}, so a push trains nothing",
-        "`gamma init` writes a small repository to start from.",
+        f"this folder has no {FILE_NAME}; `gamma init` writes one",
+        f"There is no {DEFAULT_SCRIPT} either, so a push trains nothing. With a script of your own, "
+        f"`gamma init --config-only` writes only the {FILE_NAME}.",
     )
 
 

@@ -25,7 +25,8 @@ import structlog
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.harness import Gamma, gamma_with_repository
+from tests.bot_forks import BotForks
+from tests.harness import CODE, Gamma, gamma_with_repository
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,10 +50,29 @@ def app_key() -> str:
     ).decode()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _early(request: pytest.FixtureRequest) -> None:
+    """MLflow takes ten seconds to boot: it does so while tests run that need none."""
+    if any({"mlflow_uri", "store"} & set(getattr(item, "fixturenames", ())) for item in request.session.items):
+        request.getfixturevalue("_mlflow")
+
+
 @pytest.fixture(scope="session")
-def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real MLflow server, one for all test processes."""
+def _mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield from _shared(tmp_path_factory, "mlflow", _start_mlflow)
+
+
+@pytest.fixture(scope="session")
+def mlflow_uri(_mlflow: str) -> str:
+    """A real MLflow server, one for all test processes."""
+    deadline = time.monotonic() + 80
+    while True:
+        try:
+            urllib.request.urlopen(f"{_mlflow}/health", timeout=1).read()
+            return _mlflow
+        except (urllib.error.URLError, OSError):
+            assert time.monotonic() < deadline, "the MLflow server did not start; its log is server.log below mlflow"
+            time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")
@@ -82,10 +102,19 @@ def database_url(request: pytest.FixtureRequest) -> str | None:
     return None if request.param == "sqlite" else request.getfixturevalue("postgres_database")
 
 
+@pytest.fixture(scope="session")
+def bot_forks() -> Iterator[BotForks]:
+    """Starts bot processes that have their imports done."""
+    forks = BotForks(CODE)
+    yield forks
+    forks.close()
+
+
 @pytest.fixture
-async def stage(tmp_path: Path, app_key: str, mlflow_uri: str) -> AsyncIterator[Gamma]:
+async def stage(tmp_path: Path, app_key: str, mlflow_uri: str, bot_forks: BotForks) -> AsyncIterator[Gamma]:
     """A Gamma that is not started yet."""
     async with gamma_with_repository(tmp_path, app_key, mlflow_uri) as gamma:
+        gamma.forks = bot_forks
         yield gamma
 
 
@@ -153,15 +182,7 @@ def _start_mlflow(folder: Path) -> tuple[subprocess.Popen[bytes], str, Path]:
         stderr=log,
         start_new_session=True,
     )
-    address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 80
-    while time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(f"{address}/health", timeout=1).read()
-            return process, address, folder
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    raise AssertionError((folder / "server.log").read_text())
+    return process, f"http://127.0.0.1:{port}", folder
 
 
 def _postgres_programs() -> Path | None:

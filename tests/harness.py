@@ -23,14 +23,15 @@ from gamma_bot.app import Gamma as Service
 from gamma_bot.sandbox.model import App, CheckRun, IssueComment, PullRequest, Repository
 from gamma_bot.sandbox.server import SandboxGitHub
 from gamma_bot.settings import Settings
+from tests.bot_forks import BotForks, ForkedBot
 from tests.contract import assert_contract
 
 Found = TypeVar("Found")
 
 CODE = Path(__file__).parent.parent
 SECRET = "sandbox-secret"
-PERMISSIONS = {"checks": "write", "contents": "read", "metadata": "read", "pull_requests": "write"}
-EVENTS = ("push", "pull_request")
+PERMISSIONS = {"checks": "write", "contents": "read", "issues": "write", "metadata": "read", "pull_requests": "write"}
+EVENTS = ("push", "pull_request", "issue_comment", "pull_request_review", "pull_request_review_comment")
 PATIENCE_SECONDS = 40.0
 
 # A training script that logs into MLflow through its REST API: importing mlflow would take seconds in each test.
@@ -83,7 +84,8 @@ class Gamma:
             mlflow_tracking_uri=tracking_uri,
         )
         self.service: Service | None = None
-        self.process: asyncio.subprocess.Process | None = None
+        self.forks: BotForks | None = None
+        self.process: asyncio.subprocess.Process | ForkedBot | None = None
 
     # ── the bot ──
 
@@ -146,8 +148,9 @@ class Gamma:
         return await self.eventually(in_progress, f"the job of {sha[:7]} to be shown as training")
 
     def comments(self, pull: PullRequest) -> list[IssueComment]:
-        """Gamma's comments on a pull request."""
-        return [comment for comment in self.repository.comments_on(pull.number) if comment.app is self.app]
+        """Gamma's comments on a pull request, without its answers to commands."""
+        own = [comment for comment in self.repository.comments_on(pull.number) if comment.app is self.app]
+        return [comment for comment in own if not comment.body.startswith("<!-- gamma:reply:")]
 
     async def comment_says(self, pull: PullRequest, *words: str) -> str:
         """Wait until the one comment of a pull request contains all these words."""
@@ -242,18 +245,17 @@ class Gamma:
         """
         port_file = self.folder / "port"
         port_file.unlink(missing_ok=True)
-        with (self.folder / "bot.log").open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "tests.bot_process",
-                str(port_file),
-                *arguments,
-                env={**self.environment(), **environment},
-                cwd=code,
-                stdout=log,
-                stderr=log,
-            )
+        arguments = (str(port_file), *arguments)
+        environment = {**self.environment(), **environment}
+        log_file = self.folder / "bot.log"
+        if self.forks is not None and code == CODE:
+            self.process = self.forks.start(arguments, environment, log_file)
+        else:
+            command = [sys.executable, "-m", "tests.bot_process", *arguments]
+            with log_file.open("ab") as log:
+                self.process = await asyncio.create_subprocess_exec(
+                    *command, env=environment, cwd=code, stdout=log, stderr=log
+                )
 
         def port() -> str | None:
             assert self.process is not None

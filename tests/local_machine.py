@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 import signal
@@ -73,8 +74,10 @@ class Machine:
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             try:
-                known = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+                known = (entry / "cmdline").read_bytes()
                 state = (entry / "stat").read_bytes().rpartition(b")")[2].split()[0]
+                with contextlib.suppress(PermissionError):  # supervisors hide theirs
+                    known += (entry / "environ").read_bytes()
             except OSError:
                 continue
             if bytes(self.root) in known and state != b"Z" and int(entry.name) != os.getpid():

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 import pytest
@@ -17,7 +18,9 @@ from gamma_bot.reporting.checks import (
     nothing_to_train_report,
 )
 from gamma_bot.reporting.facts import Annotation, BrokenLine, CheckReport, JobFacts, State
+from gamma_bot.reporting.log_lines import shorten_paths
 from gamma_bot.reporting.numbers import format_bytes, format_change, format_seconds, format_value
+from gamma_bot.tracking.runs import Point, Run
 from tests.job_facts import (
     BETTER,
     BROKEN,
@@ -45,7 +48,7 @@ queued … | Queued
 
 [`3f1c9aa`](https://github.com/ann/cartpole/commit/3f1c9aa0b2d14e5f60718293a4b5c6d7e8f90123) Wider policy (\\#\u200b12), pushed to `models/wider` by `ann`.
 
-`python train.py` · on `local` · [Job page](https://gamma.example/jobs/models-wider-3f1c9aa)\
+`python train.py` · on `local`\
 """)
 
 
@@ -65,16 +68,16 @@ in_progress … | Training: generation 12 of 40 · episode_return 90.25 · 42 s
 
 [`3f1c9aa`](https://github.com/ann/cartpole/commit/3f1c9aa0b2d14e5f60718293a4b5c6d7e8f90123) Wider policy (\\#\u200b12), pushed to `models/wider` by `ann`.
 
-`python train.py` · on `local` · 42 s · [Job page](https://gamma.example/jobs/models-wider-3f1c9aa)
+`python train.py` · on `local` · 42 s
 
 ----
 
 ```mermaid
 %%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#0969da, #bc4c00"}}}}%%
 xychart-beta
-    x-axis "step" 0 --> 10
+    x-axis "step" ["0", "10"]
     y-axis "episode_return" 16.49 --> 93.76
-    line [20, 22.42, 24.84, 27.27, 29.69, 32.11, 34.53, 36.96, 39.38, 41.8, 44.22, 46.65, 49.07, 51.49, 53.91, 56.34, 58.76, 61.18, 63.6, 66.03, 68.45, 70.87, 73.29, 75.72, 78.14, 80.56, 82.98, 85.41, 87.83, 90.25]
+    line [20, 90.25]
 ```
 
 `episode_return` by step.
@@ -104,17 +107,17 @@ Baseline: the last values of job [`models-9b2e4d7`](https://mlflow.example/runs/
 
 [`3f1c9aa`](https://github.com/ann/cartpole/commit/3f1c9aa0b2d14e5f60718293a4b5c6d7e8f90123) Wider policy (\\#\u200b12), pushed to `models/wider` by `ann`.
 
-`python train.py` · on `local` · 2 m 10 s · exit status 0 · [Job page](https://gamma.example/jobs/models-wider-3f1c9aa) · [MLflow run](https://mlflow.example/runs/2) · [Check](https://github.com/ann/cartpole/runs/5)
+`python train.py` · on `local` · 2 m 10 s · exit status 0 · [MLflow run](https://mlflow.example/runs/2)
 
 ----
 
 ```mermaid
 %%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#0969da, #bc4c00"}}}}%%
 xychart-beta
-    x-axis "step" 0 --> 40
-    y-axis "episode_return" 10.8 --> 214.1
-    line [20, 29.7, 39.4, 49.1, 58.8, 68.4, 78.1, 87.8, 96.5, 104.8, 113.1, 121.4, 129.7, 138, 146.3, 154.3, 161.8, 169.3, 176.9, 184.4, 191.9, 199.5, 204.9, 203.9, 203, 202.1, 201.2, 200.2, 199.3, 198.4]
-    line [20, 27.1, 34.2, 41.3, 48.4, 55.5, 62.6, 69.7, 78.2, 87.1, 96.1, 105, 114, 122.9, 131.8, 135.9, 135.2, 134.5, 133.7, 133, 132.3, 131.5, 131.2, 131.9, 132.6, 133.4, 134.1, 134.8, 135.6, 136.3]
+    x-axis "step" ["0", "10", "20", "30", "40"]
+    y-axis "episode_return" 10.7 --> 214.4
+    line [20, 90.2, 150.5, 205.1, 198.4]
+    line [20, 71.5, 136.3, 131, 136.3]
 ```
 
 `episode_return` by step: blue is this run, orange is `models`.
@@ -175,17 +178,17 @@ Baseline: the last values of job [`models-9b2e4d7`](https://mlflow.example/runs/
 
 [`3f1c9aa`](https://github.com/ann/cartpole/commit/3f1c9aa0b2d14e5f60718293a4b5c6d7e8f90123) Wider policy (\\#\u200b12), pushed to `models/wider` by `ann`.
 
-`python train.py` · on `local` · 2 m 10 s · exit status 0 · [Job page](https://gamma.example/jobs/models-wider-3f1c9aa) · [MLflow run](https://mlflow.example/runs/2) · [Check](https://github.com/ann/cartpole/runs/5)
+`python train.py` · on `local` · 2 m 10 s · exit status 0 · [MLflow run](https://mlflow.example/runs/2)
 
 ----
 
 ```mermaid
 %%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#0969da, #bc4c00"}}}}%%
 xychart-beta
-    x-axis "step" 0 --> 20
+    x-axis "step" ["0", "10", "20"]
     y-axis "episode_return" 14.2 --> 142.1
-    line [20, 24.8, 29.7, 34.5, 39.3, 44.1, 49, 53.8, 58.6, 63.4, 68.3, 73.1, 77.9, 82.8, 87.6, 91, 93.1, 95.2, 97.3, 99.3, 101.4, 103.5, 105.6, 107.6, 109.7, 111.8, 113.9, 115.9, 118, 120.1]
-    line [20, 23.6, 27.1, 30.7, 34.2, 37.8, 41.3, 44.9, 48.4, 52, 55.5, 59.1, 62.6, 66.2, 69.7, 73.7, 78.2, 82.7, 87.1, 91.6, 96.1, 100.5, 105, 109.5, 114, 118.4, 122.9, 127.4, 131.8, 136.3]
+    line [20, 90, 120.1]
+    line [20, 71.5, 136.3]
 ```
 
 `episode_return` by step: blue is this run, orange is `models`. The baseline went on to step 40, which is not shown.
@@ -230,17 +233,17 @@ Baseline: the last values of job [`models-9b2e4d7`](https://mlflow.example/runs/
 
 [`3f1c9aa`](https://github.com/ann/cartpole/commit/3f1c9aa0b2d14e5f60718293a4b5c6d7e8f90123) Wider policy (\\#\u200b12), pushed to `models/wider` by `ann`.
 
-`python train.py` · on `local` · 2 m 10 s · exit status 0 · [Job page](https://gamma.example/jobs/models-wider-3f1c9aa) · [MLflow run](https://mlflow.example/runs/2) · [Check](https://github.com/ann/cartpole/runs/5)
+`python train.py` · on `local` · 2 m 10 s · exit status 0 · [MLflow run](https://mlflow.example/runs/2)
 
 ----
 
 ```mermaid
 %%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#0969da, #bc4c00"}}}}%%
 xychart-beta
-    x-axis "step" 0 --> 10
+    x-axis "step" ["0", "10"]
     y-axis "episode_return" 16.5 --> 93.5
-    line [20, 22.41, 24.83, 27.24, 29.66, 32.07, 34.48, 36.9, 39.31, 41.72, 44.14, 46.55, 48.97, 51.38, 53.79, 56.21, 58.62, 61.03, 63.45, 65.86, 68.28, 70.69, 73.1, 75.52, 77.93, 80.34, 82.76, 85.17, 87.59, 90]
-    line [20, 21.78, 23.55, 25.33, 27.1, 28.88, 30.66, 32.43, 34.21, 35.98, 37.76, 39.53, 41.31, 43.09, 44.86, 46.64, 48.41, 50.19, 51.97, 53.74, 55.52, 57.29, 59.07, 60.84, 62.62, 64.4, 66.17, 67.95, 69.72, 71.5]
+    line [20, 90]
+    line [20, 71.5]
 ```
 
 `episode_return` by step: blue is this run, orange is `models`. No finite value was logged after step 10. The baseline went on to step 40, which is not shown.
@@ -280,7 +283,7 @@ The command exited with status 1. It broke at [`src/policy.py:41`](https://githu
 
 [`3f1c9aa`](https://github.com/ann/cartpole/commit/3f1c9aa0b2d14e5f60718293a4b5c6d7e8f90123) Wider policy (\\#\u200b12), pushed to `models/wider` by `ann`.
 
-`python train.py` · on `local` · 3.2 s · exit status 1 · [Job page](https://gamma.example/jobs/models-wider-3f1c9aa)
+`python train.py` · on `local` · 3.2 s · exit status 1
 
 ----
 
@@ -305,7 +308,7 @@ completed cancelled | Cancelled: a newer push to models/wider replaced this job
 
 [`3f1c9aa`](https://github.com/ann/cartpole/commit/3f1c9aa0b2d14e5f60718293a4b5c6d7e8f90123) Wider policy (\\#\u200b12), pushed to `models/wider` by `ann`.
 
-`python train.py` · on `local` · 1 m 1 s · [Job page](https://gamma.example/jobs/models-wider-3f1c9aa)\
+`python train.py` · on `local` · 1 m 1 s\
 """)
 
 
@@ -315,9 +318,7 @@ completed neutral | Skipped: the push touches no training path
 
 **Next:** `train.paths` in gamma.yml says which files make a push worth training.
 
-[`3f1c9aa`](https://github.com/ann/cartpole/commit/3f1c9aa0b2d14e5f60718293a4b5c6d7e8f90123) Wider policy (\\#\u200b12), pushed to `models/wider` by `ann`.
-
-[Job page](https://gamma.example/jobs/models-wider-3f1c9aa)\
+[`3f1c9aa`](https://github.com/ann/cartpole/commit/3f1c9aa0b2d14e5f60718293a4b5c6d7e8f90123) Wider policy (\\#\u200b12), pushed to `models/wider` by `ann`.\
 """)
 
 
@@ -362,11 +363,7 @@ Correct the file and push again. `gamma validate` checks it before a push.\
                 end_line=7,
                 level="failure",
                 title="goal must be maximize or minimize, not max",
-                message="""\
-`goal` must be `maximize` or `minimize`, not `max`
-
-Write `goal: maximize`.\
-""",
+                message="Write “goal: maximize”.",
                 start_column=11,
                 end_column=14,
             ),
@@ -376,19 +373,15 @@ Write `goal: maximize`.\
                 end_line=4,
                 level="failure",
                 title="train has no key comand",
-                message="""\
-`train` has no key `comand`
-
-Did you mean `command`?\
-""",
+                message="Did you mean “command”?",
             ),
             Annotation(
                 path="gamma.yml",
                 start_line=1,
                 end_line=1,
                 level="failure",
-                title="this Gamma can't train on actions: it is set up for local",
-                message="this Gamma can't train on `actions`: it is set up for local",
+                title="Mistake in gamma.yml",
+                message="this Gamma can't train on “actions”: it is set up for local",
             ),
         )
     )
@@ -412,7 +405,11 @@ def test_a_branch_with_nothing_to_train_is_told_how_to_begin() -> None:
     assert told(nothing_to_train_report()) == snapshot("""\
 completed neutral | Nothing to train yet: no gamma.yml and no train.py
 
-This commit has neither a `gamma.yml` nor a `train.py`, so Gamma does not know what to run. `gamma init` writes both; or copy these.
+This commit has neither a `gamma.yml` nor a `train.py`, so Gamma does not know what to run. There are three ways to begin:
+
+- With a training script of your own: `gamma init --config-only` writes just a `gamma.yml`; name your script in it.
+- From nothing: `gamma init` writes a small MuJoCo task that trains at once (`gamma.yml`, `train.py` and what they need). It keeps a README.md and a .gitignore that are there, and overwrites no other file.
+- By hand: copy these two.
 
 `gamma.yml`, in the repository's root:
 
@@ -515,9 +512,106 @@ def test_changes_read_well(change: float, relative: float | None, expected: str)
 
 
 def test_times_and_sizes_read_well() -> None:
-    assert [format_seconds(t) for t in (0, 0.42, 3.0, 12.2, 59.7, 130, 3600, 3725, 90_000)] == [
-        "0 s", "0.4 s", "3 s", "12 s", "1 m", "2 m 10 s", "1 h", "1 h 2 m", "1 d 1 h",
+    assert [format_seconds(t) for t in (0, 0.05, 0.42, 3.0, 12.2, 59.7, 130, 3600, 3725, 90_000)] == [
+        "under 0.1 s", "0.1 s", "0.4 s", "3 s", "12 s", "1 m", "2 m 10 s", "1 h", "1 h 2 m", "1 d 1 h",
     ]  # fmt: skip
     assert [format_bytes(n) for n in (0, 999, 1000, 81_234, 999_999, 1_500_000_000, 2**50)] == [
         "0 B", "999 B", "1 kB", "81.2 kB", "1 MB", "1.5 GB", "1,126 TB",
     ]  # fmt: skip
+
+
+# ── What a trial by users found ──
+
+
+def test_a_baseline_that_logged_none_of_the_metrics_is_no_baseline() -> None:
+    own = run([], loss=0.02)
+    facts = completed(Run(own.run_id, "1", "FINISHED", {}, {"entropy": [Point(0, 1.5, 0.0)]}))
+
+    summary = check_report(facts).summary
+
+    assert "Baseline:" not in summary
+    assert "Nothing is compared: `models` (job [`models-9b2e4d7`]" in summary
+    assert "logged none of these metrics." in summary
+
+
+def test_a_title_has_one_colon_after_its_state_and_is_not_repeated() -> None:
+    facts = replace(SKIPPED, why="There is nothing to train: the commit has no gamma.yml and no train.py.")
+    report = check_report(facts)
+
+    assert report.title == "Skipped: there is nothing to train; the commit has no gamma.yml and no train.py"
+    assert "nothing to train" not in report.summary
+
+
+@pytest.mark.parametrize("facts", [BROKEN, BETTER])
+def test_a_log_that_was_cut_says_so(facts: JobFacts) -> None:
+    assert (
+        "300 MB of the log are dropped; its end is kept."
+        in check_report(replace(facts, log_dropped_bytes=300_000_000)).text
+    )
+    assert "dropped" not in check_report(facts).text
+
+
+@pytest.mark.parametrize(("behind", "shown"), [(3, 20), (20, 20), (31, 31), (40, 40), (41, 20)])
+def test_a_failed_runs_log_begins_at_its_traceback(behind: int, shown: int) -> None:
+    log = [f"line {number}" for number in range(100)]
+    log[-behind] = "Traceback (most recent call last):"
+    block = check_report(replace(BROKEN, log_tail=log)).text.split("```")[1].strip().split("\n")
+
+    assert block == log[-shown:]
+
+
+def test_no_annotation_says_the_same_twice_or_has_backticks() -> None:
+    problems = [Mistake("`a` is wrong", "Write `b`.", 2), Mistake("`c` is wrong", line=3)]
+    broken = replace(BROKEN, broken_lines=[BrokenLine("a.py", 1, "ModuleNotFoundError", "No x\n\nAdd `x`.")])
+    annotations = [*config_mistakes_report(problems).annotations, *check_report(broken).annotations]
+
+    for annotation in annotations:
+        assert "`" not in annotation.title + annotation.message
+        assert annotation.title not in annotation.message
+    assert [(each.title, each.message) for each in annotations] == [
+        ("a is wrong", "Write “b”."),
+        ("Mistake in gamma.yml", "“c” is wrong"),
+        ("ModuleNotFoundError", "No x\n\nAdd “x”."),
+    ]
+
+
+def test_a_traceback_of_a_run_that_went_on_is_only_noticed() -> None:
+    printed = (BrokenLine("env.py", 7, "KeyError", "'goal'"),)
+    report = check_report(replace(BETTER, printed_tracebacks=printed))
+
+    assert report.conclusion == "success"
+    assert report.title == check_report(BETTER).title
+    assert report.annotations == (
+        Annotation(
+            "env.py",
+            7,
+            7,
+            "notice",
+            "A traceback was printed",
+            "KeyError: 'goal'\n\nThe command went on and exited with status 0.",
+        ),
+    )
+
+
+def test_metrics_stand_in_natural_order() -> None:
+    facts = completed(run([198.4], m10=[1.0], m2=[1.0], m1=[1.0]))
+    summary = check_report(facts).summary
+
+    assert re.findall(r"^\| \**`(\w+)`", summary, re.MULTILINE) == ["episode_return", "loss", "m1", "m2", "m10"]
+
+
+def test_files_with_unprintable_names_are_counted() -> None:
+    assert "2 files with unprintable names left out." in check_report(replace(BETTER, artifacts_left_out=2)).text
+    alone = check_report(replace(BETTER, artifacts=(), artifacts_left_out=1)).text
+    assert "1 file with an unprintable name left out." in alone
+
+
+def test_paths_in_a_log_are_the_repositorys() -> None:
+    roots = ("/srv/gamma/jobs/j1-1/ml/code",)
+    lines = [
+        '  File "/srv/gamma/jobs/j1-1/ml/code/search.py", line 3, in f',
+        "/backup/srv/gamma/jobs/j1-1/ml/code/x /srv/gamma/jobs/j1-1/ml/codex/y",
+    ]
+
+    assert shorten_paths(lines, roots) == ('  File "search.py", line 3, in f', lines[1])
+    assert shorten_paths(lines, ()) == tuple(lines)

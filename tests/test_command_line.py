@@ -174,6 +174,29 @@ def test_init_keeps_what_is_there_unless_it_is_forced(run: Run, tmp_path: Path) 
     assert (tmp_path / "train.py").read_text() != "mine"
 
 
+def test_init_for_a_script_of_ones_own_writes_a_gamma_yml_alone(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("print(1)")
+
+    written = run("init", "--config-only")
+
+    assert written.exit_code == 0
+    assert "name your script in gamma.yml" in written.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gamma.yml", "train.py"]
+    assert run("validate").exit_code == 0
+
+
+def test_init_says_git_init_only_where_it_is_needed(run: Run, tmp_path: Path) -> None:
+    assert "git init" in run("init", "first").output
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "README.md").write_text("mine")
+
+    inside = run("init", "second").output
+
+    assert "git init" not in inside
+    assert "kept README.md" in inside
+
+
 # ── deliveries ──
 
 

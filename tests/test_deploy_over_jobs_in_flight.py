@@ -11,19 +11,6 @@ from tests.harness import CODE, CONFIG, LOGGING_SCRIPT, Gamma, training_processe
 # The steps of a job as they are recorded, in their order.
 OLD_STEPS = ["open", "plan", "launch", "DBOS.recv", "conclude"]
 
-BEFORE_LAUNCH = '            launched = await steps.step("launch"'
-AFTER_RECEIVE = '                return await steps.step("conclude"'
-NEXT_METHOD = "    async def _open(self, values: Values) -> Values:\n"
-
-
-def new_step(indent: int, name: str) -> str:
-    """A step that is run only by jobs that come to it with the new code."""
-    return (
-        f'{" " * indent}if await steps.changed("{name}"):\n'
-        f'{" " * indent}    await steps.step("{name}", self._careful(self._note), push, {{"step": "{name}"}})\n'
-    )
-
-
 NEW_METHOD = """\
     async def _note(self, values: Values, what: Values) -> Values:
         import os
@@ -47,17 +34,29 @@ def copy_code(folder: Path) -> Path:
 
 
 def change_workflow(folder: Path) -> None:
-    """A later version: one more step before the launch, and one more after the end of the training."""
+    """A later version: one more step before the launch, and one more when the training has ended."""
     story = folder / "gamma_bot" / "jobs" / "story.py"
-    text = story.read_text()
-    for place, addition in (
-        (BEFORE_LAUNCH, new_step(12, "look-ahead")),
-        (AFTER_RECEIVE, new_step(16, "look-back")),
-        (NEXT_METHOD, NEW_METHOD),
-    ):
-        assert text.count(place) == 1, f"the workflow has changed: adapt this test, which looked for {place!r}"
-        text = text.replace(place, addition + place)
-    story.write_text(text)
+    lines = story.read_text().splitlines(keepends=True)
+
+    def line_with(text: str) -> int:
+        (found,) = (number for number, line in enumerate(lines) if text in line)
+        return found
+
+    receive = line_with("await steps.receive(OUTCOME")
+    lines[receive + 1 : receive + 1] = new_step("look-back", like=lines[receive])
+    launch = line_with('await steps.step("launch"')
+    lines[launch:launch] = new_step("look-ahead", like=lines[launch])
+    lines.insert(line_with("    async def _open("), NEW_METHOD)
+    story.write_text("".join(lines))
+
+
+def new_step(name: str, *, like: str) -> list[str]:
+    """A step that only jobs run which come to it with the new code."""
+    indent = like[: len(like) - len(like.lstrip())]
+    return [
+        f'{indent}if await steps.changed("{name}"):\n',
+        f'{indent}    await steps.step("{name}", self._careful(self._note), push, {{"step": "{name}"}})\n',
+    ]
 
 
 def recorded_steps(gamma: Gamma, branch: str) -> list[str]:

@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
+import aiohttp
+from sqlalchemy import update
+from yarl import URL
+
+from gamma_bot.reporting.facts import Judgement, MetricLine
+from gamma_bot.store.tables import jobs
+from gamma_bot.web.charts import chart_parts
+from gamma_bot.web.pages import prose
 from tests.harness import CONFIG, LOGGING_SCRIPT, Gamma, get
 
 
@@ -30,6 +41,76 @@ async def test_hostile_words_stay_words(gamma: Gamma) -> None:
 
     assert "<script>" not in page
     assert "&lt;script&gt;alert(1)" in page
+
+
+LEAVING_SCRIPT = """
+import os, pathlib
+import mlflow
+
+pathlib.Path(os.environ["SM_MODEL_DIR"], "a b.bin").write_bytes(b"<script>" + bytes(300_000))
+pathlib.Path(os.environ["SM_OUTPUT_DATA_DIR"], "curve.txt").write_text("1 2 3")
+pathlib.Path("only.txt").write_text("in MLflow")
+with mlflow.start_run():
+    mlflow.log_param("rate", "<0.1>")
+    mlflow.log_artifact(os.path.join(os.environ["SM_OUTPUT_DATA_DIR"], "curve.txt"))
+    mlflow.log_artifact("only.txt")
+"""
+
+
+async def test_artifacts_are_downloads_and_only_those_of_the_list(gamma: Gamma) -> None:
+    run = await gamma.finished(await gamma.push("models", {"train.py": LEAVING_SCRIPT}))
+    page_url = run.details_url or ""
+
+    _, page = await get(page_url)
+    assert "&lt;0.1&gt;" in page
+    assert re.findall(r'href="[^"]*/artifacts/([^"]+)"', page) == ["curve.txt", "model/a%20b.bin"]
+    assert "<code>only.txt</code>" in page
+    assert "output/data/curve.txt" not in page
+
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{page_url}/artifacts/model/a%20b.bin") as answer:
+            assert (answer.status, len(await answer.read())) == (200, 300_008)
+            assert answer.headers["Content-Type"] == "application/octet-stream"
+            assert answer.headers["Content-Disposition"] == "attachment; filename*=UTF-8''a%20b.bin"
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        async with session.get(f"{page_url}/artifacts/curve.txt") as answer:
+            assert await answer.text() == "1 2 3"
+        for path in ("only.txt", "output/data/curve.txt", "model/nothing", "..%2F..%2Fspec.json", "model"):
+            async with session.get(URL(f"{page_url}/artifacts/{path}", encoded=True)) as answer:
+                assert answer.status == 404, path
+
+
+async def test_a_job_whose_record_is_not_understood_hides_no_other(gamma: Gamma) -> None:
+    first = await gamma.finished(await gamma.push("models", {"train.py": "print(1)"}))
+    second = await gamma.finished(await gamma.push("models", {"train.py": "print(2)"}))
+    broken = (first.details_url or "").rsplit("/", 1)[-1]
+    damage = update(jobs).where(jobs.c.id == broken).values(facts='{"state": "unheard of"}')
+    await gamma.service.database.write(lambda connection: connection.execute(damage))
+
+    status, index = await get(f"{gamma.service.url}/")
+    assert status == 200
+    assert "another version of Gamma" in index
+    assert (second.details_url or "").rsplit("/", 1)[-1] in index
+    status, page = await get(first.details_url or "")
+    assert status == 200
+    assert "can&#39;t be shown" in page
+
+
+def test_backticks_become_code_and_nothing_else_becomes_html() -> None:
+    assert prose("Write `<b>`. **Now** <i>") == "Write <code>&lt;b&gt;</code>. Now &lt;i&gt;"
+
+
+def test_a_chart_has_its_range_and_its_steps_at_the_axes() -> None:
+    line = MetricLine("loss", 1.0, 40, Judgement.NO_BASELINE, history=[(0, 3.0), (20, 2.0), (40, 1.0)])
+
+    chart = chart_parts(line)
+
+    assert chart is not None
+    assert [mark.label for mark in chart.marks] == ["1", "2", "3", "step 0", "20", "40"]
+    assert chart_parts(replace(line, history=[(0, 1.0)])) is None
+    flat = chart_parts(replace(line, history=[(5, 1.0), (6, 1.0)]))
+    assert flat is not None
+    assert [mark.label for mark in flat.marks] == ["1", "step 5", "6"]
 
 
 async def test_a_job_that_does_not_exist_is_a_plain_404(gamma: Gamma) -> None:

@@ -21,21 +21,30 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 async def test_a_job_over_its_time_limit_is_ended(machine: Machine) -> None:
     outcome, log = await machine.run(
-        machine.spec("import time; print('up'); time.sleep(60)", timeout_seconds=0.5), grace_seconds=1
+        machine.spec("import time; print('up'); time.sleep(60)", timeout_seconds=0.3), grace_seconds=1
     )
 
     assert outcome.ending is Ending.TIME_LIMIT
-    assert outcome.message == "Ended because it ran longer than its time limit of 0.5 s."
+    assert outcome.message == "Ended because it ran longer than its time limit of 0.3 s."
     assert outcome.signal == "SIGTERM"
     assert log == ["up"]
 
 
+async def test_a_job_over_its_time_limit_that_ignores_sigterm_is_killed_after_the_grace_time(machine: Machine) -> None:
+    script = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    outcome, _ = await machine.run(machine.spec(script, timeout_seconds=0.3), grace_seconds=0.2)
+
+    assert (outcome.ending, outcome.signal) == (Ending.TIME_LIMIT, "SIGKILL")
+    words = "Ended because it ran longer than its time limit of 0.3 s; it ignored SIGTERM and was killed 0.2 s later."
+    assert outcome.message == words
+
+
 async def test_a_job_over_its_memory_limit_is_killed(machine: Machine) -> None:
-    script = "import time; block = bytearray(b'x') * 300_000_000; time.sleep(60)"
-    outcome, _ = await machine.run(machine.spec(script, memory_bytes=150 << 20))
+    script = "import time; block = bytearray(b'x') * 120_000_000; time.sleep(60)"
+    outcome, _ = await machine.run(machine.spec(script, memory_bytes=60 << 20))
 
     assert outcome.ending is Ending.MEMORY_LIMIT
-    assert outcome.message.endswith("its limit is 150 MiB.")
+    assert outcome.message.endswith("its limit is 60 MiB.")
     assert outcome.signal == "SIGKILL"
 
 
@@ -47,11 +56,11 @@ async def test_the_memory_of_a_jobs_processes_counts_together_wherever_they_hide
                 os.setsid()
                 if os.fork():
                     os._exit(0)
-                block = bytearray(b"x") * 60_000_000
+                block = bytearray(b"x") * 30_000_000
                 time.sleep(60)
         time.sleep(60)
     """
-    outcome, _ = await machine.run(machine.spec(script, memory_bytes=150 << 20))
+    outcome, _ = await machine.run(machine.spec(script, memory_bytes=90 << 20))
 
     assert outcome.ending is Ending.MEMORY_LIMIT
 
@@ -59,29 +68,29 @@ async def test_the_memory_of_a_jobs_processes_counts_together_wherever_they_hide
 async def test_memory_that_forked_workers_share_counts_once(machine: Machine) -> None:
     script = """
         import os, time
-        block = bytearray(b"x") * 80_000_000
+        block = bytearray(b"x") * 40_000_000
         workers = []
         for _ in range(4):
             worker = os.fork()
             if worker == 0:
-                time.sleep(1.5)
+                time.sleep(0.6)  # two looks at its memory
                 os._exit(0)
             workers.append(worker)
         for worker in workers:
             os.waitpid(worker, 0)
     """
-    outcome, _ = await machine.run(machine.spec(script, memory_bytes=200 << 20))
+    outcome, _ = await machine.run(machine.spec(script, memory_bytes=100 << 20))
 
     assert outcome.ending is Ending.COMPLETED
 
 
 async def test_a_fork_bomb_is_ended(machine: Machine) -> None:
     outcome, _ = await machine.run(
-        machine.spec("import os, time\nwhile True:\n    os.fork()\n    time.sleep(0.05)"), process_limit=40
+        machine.spec("import os, time\nwhile True:\n    os.fork()\n    time.sleep(0.05)"), process_limit=20
     )
 
     assert outcome.ending is Ending.USER_CODE
-    assert "processes at once; 40 are allowed" in outcome.message
+    assert "processes at once; 20 are allowed" in outcome.message
 
 
 async def test_a_job_can_save_when_it_is_stopped(machine: Machine) -> None:
@@ -118,7 +127,7 @@ async def test_a_job_that_ignores_sigterm_is_killed_after_the_grace_time(machine
         while True: time.sleep(60)
     """
     spec = machine.spec(script)
-    trainer = machine.trainer(grace_seconds=0.5)
+    trainer = machine.trainer(grace_seconds=0.3)
     await trainer.submit(spec)
     await exists(machine.note("up"))
 
@@ -127,7 +136,9 @@ async def test_a_job_that_ignores_sigterm_is_killed_after_the_grace_time(machine
     outcome = await ended(trainer, spec.attempt)
 
     assert (outcome.ending, outcome.signal) == (Ending.STOPPED, "SIGKILL")
-    assert 0.5 <= time.monotonic() - before < 10
+    words = "Stopped because somebody asked for it; it ignored SIGTERM and was killed 0.3 s later."
+    assert outcome.message == words
+    assert 0.3 <= time.monotonic() - before < 10
 
 
 async def test_a_queued_attempt_that_is_stopped_never_starts(machine: Machine) -> None:

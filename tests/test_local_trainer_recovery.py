@@ -65,7 +65,7 @@ async def test_a_job_survives_its_bot_and_runs_once(machine: Machine, die_at: st
     script = f"""
         import os, time
         with open({str(starts)!r}, "a") as file: file.write("x")
-        time.sleep(0.5)
+        time.sleep(0.2)
         open(os.environ["SM_MODEL_DIR"] + "/m", "w").write("model")
         print("trained")
     """

@@ -76,6 +76,43 @@ def test_gamma_init_overwrites_nothing_unasked(tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").read_text() == "mine too"
 
 
+def test_a_repository_keeps_its_own_readme_and_gitignore(tmp_path: Path) -> None:
+    for name in ("README.md", ".gitignore"):
+        (tmp_path / name).write_text("mine")
+
+    written = write_starter(tmp_path)
+
+    assert {file.path for file in written if file.kept} == {"README.md", ".gitignore"}
+    assert (tmp_path / "README.md").read_text() == (tmp_path / ".gitignore").read_text() == "mine"
+    assert (tmp_path / "train.py").read_bytes() == starter_files()["train.py"]
+    assert not any(file.kept for file in write_starter(tmp_path, force=True))
+    assert (tmp_path / "README.md").read_bytes() == starter_files()["README.md"]
+
+
+def test_a_repository_with_a_script_gets_a_gamma_yml_alone(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("print('mine')")
+
+    assert [file.path for file in write_starter(tmp_path, config_only=True)] == ["gamma.yml"]
+    assert validate_tree(tmp_path).problems == ()
+    with pytest.raises(FilesExist):
+        write_starter(tmp_path, config_only=True)
+
+
+def test_the_commented_lines_of_that_gamma_yml_are_right_too(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("print('mine')")
+    write_starter(tmp_path, config_only=True)
+    text = (tmp_path / "gamma.yml").read_text()
+
+    for line in ("  # hyperparameters:", "# metrics:", "#   loss:"):
+        assert text.count(line) == 1
+        text = text.replace(line, line.replace("# ", "", 1).replace("#", "", 1))
+    loaded = load(text.encode())
+
+    assert loaded.config is not None
+    assert loaded.config.train.hyperparameters == {"learning_rate": 0.1}
+    assert loaded.config.metrics["loss"].primary
+
+
 def test_a_target_that_is_a_file_is_refused_in_plain_words(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 

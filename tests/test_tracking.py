@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import json
 import math
 import os
-import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
-import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -31,8 +24,6 @@ from gamma_bot.tracking.embedded import MlflowTracking
 from gamma_bot.tracking.open import open_tracking
 from gamma_bot.tracking.rest import RestTracking
 from gamma_bot.tracking.runs import RunStatus, Tracking, TrackingError
-
-pytestmark = pytest.mark.xdist_group("mlflow-server")
 
 REPOSITORY = "acme/widgets"
 
@@ -61,59 +52,6 @@ class Store:
             client.log_batch(run_id, metrics=metrics[start : start + 1000])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def server_address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real MLflow server, started before the first test so that it boots while the embedded ones run.
-
-    It takes ten seconds of a core, so parallel test processes share one: the last to leave stops it.
-    """
-    if not any("server" in (*getattr(item, "fixturenames", ()), *item.keywords) for item in request.session.items):
-        yield ""
-        return
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    with locked(folder / "mlflow-server.json") as server:
-        if not server.get("users"):
-            server.update(start_server(tmp_path_factory.mktemp("mlflow-server")))
-        server["users"] = server.get("users", 0) + 1
-        address = server["address"]
-    yield address
-    with locked(folder / "mlflow-server.json") as server:
-        server["users"] -= 1
-        if not server["users"]:
-            os.killpg(server["group"], signal.SIGTERM)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[dict[str, Any]]:
-    """What a JSON file says, to be changed while no other test process can."""
-    with path.open("a+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        content = json.loads(file.read() or "{}")
-        yield content
-        file.truncate(0)
-        json.dump(content, file)
-
-
-def start_server(folder: Path) -> dict[str, Any]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with (folder / "server.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-             "--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", f"{folder}/artifacts"],
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
-            cwd=folder,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
-    return {"address": f"http://127.0.0.1:{port}", "group": process.pid}
-
-
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("embedded # é")
@@ -121,16 +59,8 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="module")
-def server(server_address: str, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with urllib.request.urlopen(f"{server_address}/health", timeout=5):
-                break
-        except OSError:
-            assert time.monotonic() < deadline, "the MLflow server did not start within a minute"
-            threading.Event().wait(0.1)
-    return Store(server_address, tmp_path_factory.mktemp("unused"))
+def server(mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(mlflow_uri, tmp_path_factory.mktemp("unused"))
 
 
 @pytest.fixture(scope="module", params=["embedded", "server"])

@@ -42,7 +42,8 @@ def test_a_train_py_needs_no_gamma_yml(tmp_path: Path) -> None:
 def test_an_empty_folder_trains_nothing(tmp_path: Path) -> None:
     (problem,) = validate_tree(tmp_path).problems
 
-    assert problem.message == f"{tmp_path} has no gamma.yml and no train.py, so a push trains nothing"
+    assert problem.message == "this folder has no gamma.yml; `gamma init` writes one"
+    assert "so a push trains nothing" in (problem.hint or "")
 
 
 def test_a_path_that_is_not_there_is_told(tmp_path: Path) -> None:

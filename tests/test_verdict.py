@@ -181,6 +181,11 @@ def test_a_command_that_died_says_of_what() -> None:
     )
 
 
+def test_a_lost_run_is_not_surely_innocent() -> None:
+    """A job can end what looks after it."""
+    assert ended(Ending.LOST).hint == snapshot("This may not be the code's fault: push again to train it once more.")
+
+
 def finished(own: Run, baseline: Run | None, rules: dict[str, Metric]) -> Conclusion:
     return conclude(Outcome(Ending.COMPLETED, "", 0), judge_metrics(own, baseline, rules), rules)
 

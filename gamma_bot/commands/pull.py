@@ -24,3 +24,4 @@ class PullContext:
     base_branch: str
     from_fork: bool
     private: bool
+    default_branch: str = "main"

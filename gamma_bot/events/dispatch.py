@@ -14,8 +14,9 @@ from typing import Any, assert_never
 
 import structlog
 
-from gamma_bot.events import pull_request, push
-from gamma_bot.events.intents import Ignored, Intent, PullRequestSeen, TrainPush
+from gamma_bot.commands.conversation import Remark
+from gamma_bot.events import check, comment, pull_request, push
+from gamma_bot.events.intents import Ignored, Intent, PullRequestSeen, RunCommands, StopJob, TrainAgain, TrainPush
 from gamma_bot.jobs.push import Push
 from gamma_bot.store.database import StoreUnavailable
 from gamma_bot.store.inbox import DeliveryRecord, Inbox
@@ -34,6 +35,9 @@ class Dispatcher:
     Args:
         train: start the job of a push; starting it twice starts one.
         show_pull_request: record a pull request and let its comment follow.
+        converse: answer the commands of a comment; the same comment again is answered once.
+        train_again, stop: what buttons ask for; what became of it, in a few words.
+        app_id: our App's id or client id, by which our own checks are known.
         own_login: the bot's own account at GitHub, ``None`` where nobody knows.
     """
 
@@ -44,13 +48,21 @@ class Dispatcher:
         *,
         train: Callable[[Push], Awaitable[None]],
         show_pull_request: Callable[[PullRecord], Awaitable[None]],
+        converse: Callable[[Remark], Awaitable[None]],
+        train_again: Callable[[TrainAgain], Awaitable[str]],
+        stop: Callable[[str, str], Awaitable[str]],
         own_login: Callable[[], Awaitable[str | None]],
+        app_id: str,
     ) -> None:
         self._inbox = inbox
         self._branches = branches
         self._train = train
         self._show_pull_request = show_pull_request
+        self._converse = converse
+        self._train_again = train_again
+        self._stop = stop
         self._own_login = own_login
+        self._app_id = app_id
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -99,7 +111,7 @@ class Dispatcher:
             results[delivery.seq] = result
 
     async def _understand(self, delivery: DeliveryRecord) -> Intent:
-        if delivery.event not in ("push", "pull_request"):
+        if delivery.event not in ("push", "pull_request", *comment.EVENTS, *check.EVENTS):
             return Ignored(f"{delivery.event} means nothing to Gamma")
         try:
             large = len(delivery.body) > _LARGE_BYTES
@@ -110,6 +122,10 @@ class Dispatcher:
             return Ignored("the body is not a JSON object")
         if delivery.event == "pull_request":
             return pull_request.understand(payload, self._branches)
+        if delivery.event in comment.EVENTS:
+            return comment.understand(delivery.event, delivery.guid, payload)
+        if delivery.event in check.EVENTS:
+            return check.understand(delivery.event, delivery.guid, payload, self._app_id)
         return push.understand(delivery.guid, payload, self._branches, await self._login_if_bot(payload))
 
     async def _hand_on(self, intent: Intent) -> str:
@@ -121,6 +137,13 @@ class Dispatcher:
             case PullRequestSeen(pull=pull):
                 await self._show_pull_request(pull)
                 return f"pull request {pull.number} {'open' if pull.is_open else 'closed'}"
+            case RunCommands(remark=remark):
+                await self._converse(remark)
+                return f"commands in comment {remark.comment}"
+            case TrainAgain():
+                return await self._train_again(intent)
+            case StopJob(job=job, by=by):
+                return await self._stop(job, by)
             case Ignored(reason=reason):
                 return f"ignored: {reason}"
             case _:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gamma_bot.commands.conversation import Remark
 from gamma_bot.jobs.push import Push
 from gamma_bot.store.pulls import PullRecord
 
@@ -23,10 +24,36 @@ class PullRequestSeen:
 
 
 @dataclass(frozen=True)
+class RunCommands:
+    """Somebody wrote a comment that may hold commands."""
+
+    remark: Remark
+
+
+@dataclass(frozen=True)
+class TrainAgain:
+    """A person pressed Re-run: for one job, or for all of a commit."""
+
+    guid: str
+    by: str
+    job: str = ""
+    repository_id: int = 0
+    sha: str = ""
+
+
+@dataclass(frozen=True)
+class StopJob:
+    """A person pressed Stop."""
+
+    job: str
+    by: str
+
+
+@dataclass(frozen=True)
 class Ignored:
     """Nothing to do, and why."""
 
     reason: str
 
 
-Intent = TrainPush | PullRequestSeen | Ignored
+Intent = TrainPush | PullRequestSeen | RunCommands | TrainAgain | StopJob | Ignored

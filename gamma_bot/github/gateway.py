@@ -181,6 +181,16 @@ class Installation:
             lambda token: self._api.patch(path, data=dict(data), oauth_token=token, extra_headers=_HEADERS),
         )
 
+    async def delete(self, path: str) -> None:
+        """Remove something.
+
+        Raises:
+            GitHubError
+        """
+        await self._write(
+            f"DELETE {path}", lambda token: self._api.delete(path, oauth_token=token, extra_headers=_HEADERS)
+        )
+
     async def redirect_of(self, path: str) -> str:
         """Where GitHub redirects to. The answer's address carries its own short-lived permission.
 

@@ -35,6 +35,15 @@ class PullRequest:
 
 
 @dataclass(frozen=True)
+class Commit:
+    """A commit: its message, when it was committed (Unix seconds), and the repository's address for people."""
+
+    message: str
+    committed_at: float
+    html_url: str
+
+
+@dataclass(frozen=True)
 class FileChange:
     """A file of a diff, in GitHub's words."""
 
@@ -53,8 +62,11 @@ class Repository:
         self.full_name = full_name
         self._path = f"/repos/{full_name}"
 
-    async def file(self, path: str, ref: str) -> bytes | None:
-        """A file's content at a commit; ``None`` if there is no such file.
+    async def file(self, path: str, ref: str, *, just_pushed: bool = False) -> bytes | None:
+        """A file's content at a commit or branch; ``None`` if there is no such file.
+
+        Args:
+            just_pushed: the commit is so new that GitHub may not know it everywhere yet.
 
         Raises:
             GitHubError
@@ -65,7 +77,7 @@ class Repository:
             except NotFound:
                 # Right after a push GitHub may not know the commit yet on every machine of its own: "no such file"
                 # is believed the second time, and only where the commit is known.
-                if wait != 0.5 and await self._knows(ref):
+                if not just_pushed or (wait != 0.5 and await self._knows(ref)):
                     return None
                 if wait is None:
                     raise
@@ -96,6 +108,27 @@ class Repository:
             f"{self._path}/pulls?state=open&per_page=100&head={quote(owner, safe='')}:{quote(branch, safe='')}"
         )
         return [pull_request(item) for item in found]
+
+    async def commit(self, sha: str) -> Commit:
+        """One commit.
+
+        Raises:
+            GitHubError
+        """
+        found = await self.installation.get(f"{self._path}/commits/{quote(sha)}?per_page=1")
+        return Commit(
+            message=str(found["commit"]["message"]),
+            committed_at=_unix(found["commit"]["committer"]["date"]),
+            html_url=str(found["html_url"]).partition("/commit/")[0],
+        )
+
+    async def pull_request(self, number: int) -> PullRequest:
+        """A pull request as it is now.
+
+        Raises:
+            GitHubError
+        """
+        return pull_request(await self.installation.get(f"{self._path}/pulls/{number}"))
 
     async def changes(self, base: str, head: str) -> Sequence[FileChange]:
         """The files that differ between two commits (at most 300: GitHub's limit); empty if they can't be compared.
@@ -157,5 +190,9 @@ def pull_request(payload: dict[str, Any]) -> PullRequest:
         head_repository_id=(payload["head"].get("repo") or {}).get("id"),
         base_branch=payload["base"]["ref"],
         state=payload["state"],
-        updated_at=datetime.fromisoformat(payload["updated_at"].replace("Z", "+00:00")).timestamp(),
+        updated_at=_unix(payload["updated_at"]),
     )
+
+
+def _unix(moment: str) -> float:
+    return datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()

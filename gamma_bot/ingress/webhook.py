@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
@@ -15,6 +16,7 @@ from gamma_bot.store.inbox import Delivery, Inbox, Stored
 LARGEST_BODY_BYTES = 25 * 1024 * 1024
 
 _LONGEST_NAME = 200
+_SLOWEST_BODY_SECONDS = 15
 _UNSIGNED = "X-Hub-Signature-256 is missing or does not match the body and the webhook secret"
 _UNCONFIGURED = "no webhook secret is configured: set GAMMA_GITHUB_WEBHOOK_SECRET and start Gamma again"
 
@@ -22,8 +24,9 @@ _UNCONFIGURED = "no webhook secret is configured: set GAMMA_GITHUB_WEBHOOK_SECRE
 class Webhook:
     """The endpoint that GitHub delivers to.
 
-    Answers: 202 stored, 200 known already, 400 headers missing, 401 signature missing or wrong, 413 too large,
-    503 could not be stored (GitHub then shows the delivery as failed, and it can be delivered again).
+    Answers: 202 stored, 200 known already, 400 headers missing, 401 signature missing or wrong, 408 too slow,
+    413 too large, 415 compressed, 503 could not be stored (GitHub then shows the delivery as failed, and it can be
+    delivered again).
     """
 
     def __init__(self, inbox: Inbox, secrets: Sequence[bytes]) -> None:
@@ -41,10 +44,15 @@ class Webhook:
             return _answer(503, _UNCONFIGURED)  # before the body is read: nothing could be done with it
         if not request.headers.get("X-Hub-Signature-256", ""):
             return _answer(401, _UNSIGNED)  # likewise: up to 25 MiB are not taken from somebody who can't sign
+        if "Content-Encoding" in request.headers:
+            return _answer(415, "GitHub sends payloads as they are: take Content-Encoding away")
         try:
-            body = await request.read()
+            async with asyncio.timeout(_SLOWEST_BODY_SECONDS):
+                body = await request.read()
         except web.HTTPRequestEntityTooLarge:
             return _answer(413, f"the payload is larger than {LARGEST_BODY_BYTES} bytes")
+        except TimeoutError:
+            return _answer(408, f"the payload did not come within {_SLOWEST_BODY_SECONDS} seconds")
         return await self.take(body, request.headers)
 
     async def take(self, body: bytes, headers: Mapping[str, str]) -> web.Response:

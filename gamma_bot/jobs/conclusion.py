@@ -15,12 +15,13 @@ from gamma_bot.jobs.record import facts_of
 from gamma_bot.jobs.verdict import Conclusion as Verdict
 from gamma_bot.jobs.verdict import conclude, judge_metrics
 from gamma_bot.reporting.facts import BaselineFacts, ChangedFile, JobFacts
+from gamma_bot.reporting.log_lines import shorten_paths
 from gamma_bot.reporting.traceback import find_broken_lines
 from gamma_bot.store.jobs import JobRecord, Jobs
 from gamma_bot.store.pulls import Pulls
 from gamma_bot.tracking.refusals import NotFound
 from gamma_bot.tracking.runs import Run, Tracking
-from gamma_bot.training.trainer import Artifact, Ending, Outcome
+from gamma_bot.training.trainer import OUTPUT_DATA, Artifact, Ending, Outcome
 
 log = structlog.get_logger()
 
@@ -58,13 +59,15 @@ class Conclusion:
         verdict = conclude(outcome, lines, config.metrics)
         base_sha = baseline_job.head_sha if baseline_job is not None else job.before_sha
         changed = await self._changes(job, base_sha)
+        artifacts, left_out = listed_artifacts(run, evidence.artifacts)
         return replace(
             _facts_of_the_end(job, outcome, verdict, evidence),
             metrics=lines,
             baseline=self._baseline_facts(baseline_job, baseline_run),
             baseline_branch=baseline_branch,
             params=dict(run.params),
-            artifacts=_artifacts(run, evidence.artifacts),
+            artifacts=artifacts,
+            artifacts_left_out=left_out,
             changed_files=changed,
             compared_with=base_sha if changed else None,
             run_url=self._tracking.run_url(run.experiment_id, run.run_id) if job.run_id else None,
@@ -73,13 +76,15 @@ class Conclusion:
     def facts_alone(self, job: JobRecord, outcome: Outcome, baseline_branch: str, evidence: Evidence) -> JobFacts:
         """What the trainer's evidence tells when neither MLflow nor GitHub can be asked."""
         facts = _facts_of_the_end(job, outcome, conclude(outcome, (), {}), evidence)
+        artifacts, left_out = listed_artifacts(Run("", "", ""), evidence.artifacts)
         missing = "Its metrics could not be read from MLflow, so nothing is compared."
         return replace(
             facts,
             why=f"{facts.why} {missing}".strip(),
             metrics=(),
             baseline_branch=baseline_branch,
-            artifacts=_artifacts(Run("", "", ""), evidence.artifacts),
+            artifacts=artifacts,
+            artifacts_left_out=left_out,
         )
 
     async def _baseline(self, job: JobRecord, branch: str) -> tuple[JobRecord | None, Run | None]:
@@ -117,7 +122,23 @@ class Conclusion:
         return tuple(ChangedFile(f.path, f.status, f.additions, f.deletions, f.patch) for f in found)
 
 
+def listed_artifacts(run: Run, left: Sequence[Artifact]) -> tuple[tuple[tuple[str, int], ...], int]:
+    """Files in MLflow and in the job's folders, and how many more there are whose names can't be printed.
+
+    One that is in both counts once, also if the job logged ``output/data/x`` to MLflow as ``x``.
+    """
+    found: Mapping[str, int] = {**{item.path: item.size for item in left}, **dict(run.artifacts)}
+    listed = {
+        path: size
+        for path, size in found.items()
+        if path.isprintable()
+        and not (path.startswith(OUTPUT_DATA) and found.get(path.removeprefix(OUTPUT_DATA)) == size)
+    }
+    return tuple(sorted(listed.items())), sum(not path.isprintable() for path in found)
+
+
 def _facts_of_the_end(job: JobRecord, outcome: Outcome, verdict: Verdict, evidence: Evidence) -> JobFacts:
+    places = find_broken_lines(evidence.log, None, evidence.source_roots)
     broke = outcome.ending in (Ending.USER_CODE, Ending.COMMAND)
     return replace(
         facts_of(job),
@@ -130,14 +151,9 @@ def _facts_of_the_end(job: JobRecord, outcome: Outcome, verdict: Verdict, eviden
         started_at=outcome.started_at,
         ended_at=outcome.ended_at,
         wall_seconds=outcome.ended_at - outcome.started_at if outcome.started_at is not None else None,
-        broken_lines=find_broken_lines(evidence.log, None, evidence.source_roots) if broke else (),
-        log_tail=tuple(evidence.log[-100:]),
+        broken_lines=places if broke else (),
+        printed_tracebacks=places if outcome.ending is Ending.COMPLETED else (),
+        log_tail=shorten_paths(evidence.log[-100:], evidence.source_roots),
         log_dropped_bytes=evidence.log_dropped_bytes,
         run_id=job.run_id,
     )
-
-
-def _artifacts(run: Run, left: Sequence[Artifact]) -> tuple[tuple[str, int], ...]:
-    """Files in MLflow and in the model folder; one that is in both counts once."""
-    found: Mapping[str, int] = {**{item.path: item.size for item in left}, **dict(run.artifacts)}
-    return tuple(sorted(found.items()))

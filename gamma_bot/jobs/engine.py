@@ -6,6 +6,7 @@ DBOS is one per process and keeps a registry of workflows; both end with ``stop`
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -87,6 +88,11 @@ class Engine:
 
     async def begin(self, name: str, workflow_id: str, values: Values) -> None:
         """Start a workflow. The same id again starts nothing."""
+        # In a context of its own: a step that starts another workflow would make it a child of its own workflow.
+        loop = asyncio.get_running_loop()
+        await loop.create_task(self._begin(name, workflow_id, values), context=contextvars.Context())
+
+    async def _begin(self, name: str, workflow_id: str, values: Values) -> None:
         from dbos import DBOS, SetWorkflowID
 
         with SetWorkflowID(workflow_id):
@@ -109,9 +115,9 @@ class Engine:
         """Let go of everything. Workflows under way stay pending and go on at the next start."""
         from dbos import DBOS
 
-        await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
-        # DBOS had made its own thread pool the loop's default one, and has shut it down.
+        # DBOS had made its own thread pool the loop's default one, and shuts it down: what is under way needs another.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="gamma"))
+        await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
 
 
 class _DbosSteps:

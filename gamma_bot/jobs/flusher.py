@@ -11,15 +11,15 @@ import time
 
 import structlog
 
-from gamma_bot.github import checks, comments
+from gamma_bot.github import checks, comments, reactions
 from gamma_bot.github.errors import GitHubError, NotFound
 from gamma_bot.github.gateway import GitHubApp, Installation
-from gamma_bot.jobs.presenter import MARKER
 from gamma_bot.store.database import StoreUnavailable
 from gamma_bot.store.surfaces import Surface, Surfaces
 
 _LONGEST_WAIT_SECONDS = 900.0
 _PAUSE_SECONDS = 2.0
+_GIVEN_UP_SECONDS = 24 * 3600.0
 
 log = structlog.get_logger()
 
@@ -81,32 +81,51 @@ class Flusher:
         except StoreUnavailable as error:
             log.warning("flush.store_unavailable", error=str(error), surface=key)
             await asyncio.sleep(_PAUSE_SECONDS)
-        except Exception:
+        except Exception as error:
             # The pause keeps it under way, so that it is not started again at once and for ever.
             log.exception("flush.crashed", surface=key)
             await asyncio.sleep(_PAUSE_SECONDS)
+            await self._again_later(key, f"{type(error).__name__}: {error}")
+
+    async def _again_later(self, key: str, error: str) -> None:
+        try:
+            surface = await self._surfaces.get(key)
+            if surface is not None:
+                await self._surfaces.failed(surface, error, time.time() + _wait_seconds(surface))
+        except StoreUnavailable:
+            return  # it stays dirty and due
 
     async def _flush_now(self, surface: Surface) -> None:
         installation = self._github.installation(surface.installation_id)
         try:
-            show = self._show_check if surface.kind == "check" else self._show_comment
-            github_id = await show(installation, surface)
+            github_id = await self._show(installation, surface)
             await self._surfaces.flushed(surface, github_id)
         except GitHubError as error:
             await self._failed(surface, error)
 
     async def _failed(self, surface: Surface, error: GitHubError) -> None:
-        wait = error.retry_after_seconds or min(_LONGEST_WAIT_SECONDS, 0.5 * 2 ** min(surface.failures, 12))
+        wait = error.retry_after_seconds or _wait_seconds(surface)
         if isinstance(error, NotFound) and error.route.startswith("PATCH "):
             await self._surfaces.lost(surface)
         elif error.unclear:
             wait = max(wait, 2.0)  # what GitHub may have done must be there when it is looked up
         elif not error.passes_by_itself and surface.failures >= 4:
-            wait = max(wait, 60.0)
+            # Removed, forbidden or refused: it will hardly change, and must not take the writes of what can be shown.
+            wait = 60.0 if surface.failures < 10 else _GIVEN_UP_SECONDS
         log.warning(
             "flush.failed", surface=surface.key, job=surface.job, error=str(error), retry_seconds=round(wait, 1)
         )
         await self._surfaces.failed(surface, str(error), time.time() + wait)
+
+    async def _show(self, installation: Installation, surface: Surface) -> int:
+        match surface.kind:
+            case "check":
+                return await self._show_check(installation, surface)
+            case "reaction":
+                place, content = str(surface.body["place"]), str(surface.body["content"])
+                return await reactions.put(installation, surface.repository, place, content, surface.github_id)
+            case _:
+                return await self._show_comment(installation, surface)
 
     async def _show_check(self, installation: Installation, surface: Surface) -> int:
         """Bring a check run to GitHub; its id there."""
@@ -129,12 +148,17 @@ class Flusher:
     async def _show_comment(self, installation: Installation, surface: Surface) -> int:
         """Bring a comment to GitHub; its id there."""
         number, body = int(surface.subject), str(surface.body["body"])
+        marker = body.partition("\n")[0]  # the first line of everything we write in a conversation
         found = surface.github_id
         if found is None:
-            found = await comments.find(installation, surface.repository, number, MARKER)
+            found = await comments.find(installation, surface.repository, number, marker)
             if found is not None:
                 await self._surfaces.adopted(surface, found)
         if found is None:
             return await comments.create(installation, surface.repository, number, body)
         await comments.edit(installation, surface.repository, found, body)
         return found
+
+
+def _wait_seconds(surface: Surface) -> float:
+    return min(_LONGEST_WAIT_SECONDS, 0.5 * 2.0 ** min(surface.failures, 12))

@@ -10,7 +10,12 @@ from collections.abc import Callable, Sequence
 
 from gamma_bot.config.errors import Problem
 from gamma_bot.jobs.record import facts_of
-from gamma_bot.reporting.checks import check_report, config_mistakes_report, nothing_to_train_report
+from gamma_bot.reporting.checks import (
+    check_report,
+    config_mistakes_report,
+    config_notices_report,
+    nothing_to_train_report,
+)
 from gamma_bot.reporting.comments import sticky_comment
 from gamma_bot.reporting.facts import CheckReport, State
 from gamma_bot.store.jobs import JobRecord, Jobs
@@ -20,6 +25,10 @@ from gamma_bot.store.surfaces import Surfaces
 TRAIN_CHECK = "gamma / train"
 CONFIG_CHECK = "gamma / config"
 MARKER = "<!-- gamma:sticky -->"
+
+# GitHub: at most three buttons, with 20 characters of label and identifier and 40 of description.
+ACTIONS_DURING = ({"label": "Stop", "identifier": "stop", "description": "End this training; keep its metrics."},)
+ACTIONS_AFTER = ({"label": "Train again", "identifier": "retry", "description": "Train this commit once more."},)
 
 # A check run that changes more often than this is noise to people and to GitHub's limits.
 PROGRESS_SECONDS = 15.0
@@ -43,16 +52,21 @@ class Presenter:
         key = f"check:{job.id}"
         facts = facts_of(job)
         not_before = 0.0
-        if facts.state is State.RUNNING:
+        if facts.state in (State.PREPARING, State.RUNNING):
             shown = await self._surfaces.get(key)
-            # "Preparing" gives way to "running" at once; only news of a run that is shown already can wait.
-            if shown is not None and shown.flushed_at is not None and "started_at" in shown.body:
-                not_before = shown.flushed_at + PROGRESS_SECONDS
-        await self._want_check(key, TRAIN_CHECK, job, check_report(facts), not_before=not_before)
+            # "Queued" gives way to "preparing", and that to "running", at once; more news of the same can wait.
+            if shown is not None and shown.flushed_at is not None and shown.body.get("status") == "in_progress":
+                begins = facts.state is State.RUNNING and "started_at" not in shown.body
+                not_before = 0.0 if begins else shown.flushed_at + PROGRESS_SECONDS
+        await self._want_check(key, TRAIN_CHECK, job, check_report(facts), not_before=not_before, buttons=True)
 
     async def show_mistakes(self, job: JobRecord, problems: Sequence[Problem]) -> None:
         """**gamma / config** fails with every mistake in ``gamma.yml`` at its line."""
         await self._want_check(f"config:{job.id}", CONFIG_CHECK, job, config_mistakes_report(problems))
+
+    async def show_notices(self, job: JobRecord, notices: Sequence[Problem]) -> None:
+        """**gamma / config** tells what counts on the default branch only; it blocks nobody."""
+        await self._want_check(f"config:{job.id}", CONFIG_CHECK, job, config_notices_report(notices))
 
     async def show_nothing_to_train(self, job: JobRecord) -> None:
         """**gamma / config** says, neutrally, what to add."""
@@ -89,7 +103,14 @@ class Presenter:
         self._on_news()
 
     async def _want_check(
-        self, key: str, name: str, job: JobRecord, report: CheckReport, *, not_before: float = 0.0
+        self,
+        key: str,
+        name: str,
+        job: JobRecord,
+        report: CheckReport,
+        *,
+        not_before: float = 0.0,
+        buttons: bool = False,
     ) -> None:
         facts = facts_of(job)
         body = {
@@ -99,6 +120,7 @@ class Presenter:
             "details_url": facts.details_url,
             "status": report.status,
             "output": {"title": report.title, "summary": report.summary},
+            "actions": list(ACTIONS_AFTER if report.conclusion is not None else ACTIONS_DURING) if buttons else [],
         }
         output = body["output"]
         assert isinstance(output, dict)

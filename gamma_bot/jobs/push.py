@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 SKIP_MARKER = "[skip gamma]"
@@ -18,6 +18,10 @@ class Push:
         guid: the delivery's GUID, which the job's id is made from.
         before: the branch's head before the push; 40 zeros for a new branch.
         pushed_at: Unix seconds, GitHub's clock: what orders pushes, since deliveries come in any order.
+        attempt: 1 for the push itself, then one more for each time that its commit is trained again.
+        hyperparameters: what somebody asked to be different this time.
+        default_branch: whose gamma.yml decides what is safety-relevant (I10).
+        asked_by: who asked for another attempt, or for training what the push alone would not train.
         changed_paths: the files that its commits touch; ``None`` where the payload can't tell (a branch made from
             existing commits, more commits than a payload holds).
         html_url: the repository's address for people.
@@ -36,6 +40,10 @@ class Push:
     html_url: str
     changed_paths: tuple[str, ...] | None = None
     skip: bool = False
+    attempt: int = 1
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    asked_by: str = ""
+    default_branch: str = ""
 
     @property
     def job(self) -> str:
@@ -44,7 +52,8 @@ class Push:
 
     def to_json(self) -> dict[str, Any]:
         """The push as plain JSON values."""
-        return {**asdict(self), "changed_paths": None if self.changed_paths is None else list(self.changed_paths)}
+        values = {**asdict(self), "hyperparameters": dict(self.hyperparameters)}
+        return {**values, "changed_paths": None if self.changed_paths is None else list(self.changed_paths)}
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Push:

@@ -18,7 +18,7 @@ def new_job(push: Push, *, details_url: str, now: float) -> JobRecord:
     """The job of a push, before anything is known but the push itself."""
     facts = JobFacts(
         job=push.job,
-        attempt=1,
+        attempt=push.attempt,
         state=State.QUEUED,
         repo=push.repository,
         branch=push.branch,
@@ -33,7 +33,7 @@ def new_job(push: Push, *, details_url: str, now: float) -> JobRecord:
     )
     return JobRecord(
         id=push.job,
-        attempt=1,
+        attempt=push.attempt,
         installation_id=push.installation_id,
         repository_id=push.repository_id,
         repository=push.repository,
@@ -50,6 +50,7 @@ def new_job(push: Push, *, details_url: str, now: float) -> JobRecord:
         experiment_id=None,
         push=push.to_json(),
         plan={},
+        stop={},
         facts=dump_facts(facts),
     )
 

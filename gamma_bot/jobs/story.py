@@ -15,17 +15,30 @@ from typing import Any, assert_never
 
 import structlog
 
-from gamma_bot.github.errors import Forbidden, GitHubError, NotFound
+from gamma_bot.config.branches import matches_branch
+from gamma_bot.config.effective import Effective
+from gamma_bot.github.errors import GitHubError
 from gamma_bot.github.gateway import GitHubApp
 from gamma_bot.github.repository import Repository
 from gamma_bot.jobs.conclusion import Conclusion, Evidence
 from gamma_bot.jobs.engine import Steps, Values
-from gamma_bot.jobs.plan import CONFIG_PATH, DEFAULT_SCRIPT, Decision, Mistakes, NothingToRun, Plan, Skip, decide
+from gamma_bot.jobs.patience import careful
+from gamma_bot.jobs.plan import (
+    CONFIG_PATH,
+    DEFAULT_SCRIPT,
+    Decision,
+    Files,
+    Mistakes,
+    NothingToRun,
+    Plan,
+    Skip,
+    configure,
+    decide,
+)
 from gamma_bot.jobs.presenter import Presenter
 from gamma_bot.jobs.push import Push
 from gamma_bot.jobs.record import dump_facts, facts_of, new_job, stored_config
 from gamma_bot.reporting.facts import State
-from gamma_bot.store.database import StoreUnavailable
 from gamma_bot.store.jobs import JobRecord, Jobs
 from gamma_bot.store.pulls import PullRecord, Pulls
 from gamma_bot.tracking.addresses import tracking_environment
@@ -75,6 +88,8 @@ class Story:
         plan = await steps.step("plan", self._careful(self._plan), push)  # gamma.yml at the head commit
         if plan.get("go"):
             launched = await steps.step("launch", self._careful(self._launch), push, plan)
+            if launched.get("stopped"):
+                return await steps.step("stopped", self._careful(self._stopped), push)
             if launched.get("go"):
                 outcome = await steps.receive(OUTCOME, _LONGEST_JOB_SECONDS)  # sleeps; the watcher wakes it
                 ended = await steps.step("conclude", self._careful(self._conclude), push, plan, outcome)
@@ -100,9 +115,11 @@ class Story:
         """Twice: only reads, and writes the same again."""
         push = Push.from_json(values)
         repository = self._repository(push)
-        decision, _ = await asyncio.gather(self._decide(push, repository), self._refresh_pulls(push, repository))
+        decision, _ = await asyncio.gather(self.decide(push), self._refresh_pulls(push, repository))
         match decision:
-            case Plan(config=config, command=command, executor=executor):
+            case Plan(config=config, command=command, executor=executor, notices=notices):
+                if config.concurrency == "supersede":
+                    await self._supersede(push)
                 baseline = config.baseline or await self._base_branch(push)
                 plan = {
                     "config": config.model_dump(mode="json"),
@@ -117,6 +134,8 @@ class Story:
                     plan=plan,
                     facts={"executor": executor, "command": " ".join(command), "baseline_branch": baseline},
                 )
+                if notices:
+                    await self._parts.presenter.show_notices(job, notices)
                 await self._parts.presenter.show_comments(job)
                 return {"go": True, **plan}
             case Skip(why=why, hint=hint):
@@ -134,11 +153,25 @@ class Story:
                 assert_never(decision)
         return {"go": False}
 
+    async def _supersede(self, push: Push) -> None:
+        """Of the pushes to a branch only the newest is trained, in whatever order they come (I2)."""
+        own = await self._job(push.job)
+        for other in await self._parts.jobs.of_branch(push.repository_id, push.branch):
+            # Somebody who asks for an old commit wants just that one: it neither ends a newer job nor is ended by it.
+            if other.final or other.id == own.id or (push.asked_by and other.head_sha != own.head_sha):
+                continue
+            older, newer = sorted((own, other), key=lambda job: (job.pushed_at, job.attempt, job.created_at))
+            why = f"Superseded by `{newer.head_sha[:7]}`, job `{newer.id}`."
+            await self._parts.jobs.ask_to_stop(older.id, why=why, hint="The newer job tells the result of this branch.")
+
     async def _launch(self, values: Values, plan: Values) -> Values:
         """Twice: the archive is the same, the run is found by its tags, the trainer knows the attempt's name (I3)."""
         push = Push.from_json(values)
+        job = await self._job(push.job)
+        if job.stop:
+            return {"stopped": True}
         config = stored_config(plan)
-        attempt = Attempt(push.job)
+        attempt = Attempt(push.job, push.attempt)
         archive = self._archive(attempt)
         job = await self._change(push.job, state=State.PREPARING, facts={"detail": "fetching the code"})
         await self._parts.presenter.show_check(job)
@@ -164,6 +197,13 @@ class Story:
         )
         return {"go": True, "run_id": run_id}
 
+    async def _stopped(self, values: Values) -> Values:
+        """Twice: the first recorded end stays. Asked to end before it was handed to a trainer."""
+        push = Push.from_json(values)
+        job = await self._job(push.job)
+        await self._end(push.job, State.CANCELLED, job.stop["why"], job.stop["hint"])
+        return {"state": State.CANCELLED}
+
     async def _conclude_alone(self, values: Values, plan: Values, message: Values | None) -> Values:
         """As ``_conclude``, by what the trainer left and nothing else."""
         return await self._conclude(values, plan, message, alone=True)
@@ -172,9 +212,8 @@ class Story:
         """Twice: the first recorded end stays, and is shown again."""
         push = Push.from_json(values)
         outcome = _outcome(message)
-        job = await self._parts.jobs.get(push.job)
-        assert job is not None
-        attempt = Attempt(push.job)
+        job = await self._job(push.job)
+        attempt = Attempt(push.job, push.attempt)
         trainer = self._parts.trainers[plan["executor"]]
         if not job.final:
             evidence = Evidence(
@@ -189,6 +228,8 @@ class Story:
                 await self._close_run(job, outcome)
                 config = stored_config(plan)
                 facts = await self._conclusion.facts(job, outcome, config, plan["baseline"], evidence)
+                if outcome.ending is Ending.STOPPED and job.stop:
+                    facts = replace(facts, why=job.stop["why"], hint=job.stop["hint"])
                 await self._refresh_pulls(push, self._repository(push))
             job = await self._parts.jobs.change(push.job, state=facts.state, facts=dump_facts(facts))
         await self._parts.presenter.show_check(job)
@@ -201,7 +242,7 @@ class Story:
     async def _give_up(self, values: Values, reason: Values) -> Values:
         """Twice: the first recorded end stays. What was opened in MLflow is closed by the sweep if not here."""
         push = Push.from_json(values)
-        attempt = Attempt(push.job)
+        attempt = Attempt(push.job, push.attempt)
         for trainer in self._parts.trainers.values():
             await trainer.stop(
                 attempt
@@ -216,21 +257,41 @@ class Story:
                 log.warning("run.left_open", job=push.job, error=str(error))
         return {"state": State.FAILED}
 
-    async def _decide(self, push: Push, repository: Repository) -> Decision:
-        text = None if push.skip else await repository.file(CONFIG_PATH, push.after)
-        script = None
-        if text is None and not push.skip:
-            script = await repository.file(DEFAULT_SCRIPT, push.after)
-        return decide(
-            push,
-            text,
-            has_default_script=script is not None,
-            executors=tuple(self._parts.trainers),
-            default_executor=next(iter(self._parts.trainers)),
+    async def decide(self, push: Push) -> Decision:
+        """What would become of a push; nothing is started.
+
+        Raises:
+            GitHubError
+        """
+        skipped = push.skip and not push.asked_by
+        files = Files(None, None) if skipped else await self._read_files(push)
+        executors = tuple(self._parts.trainers)
+        return decide(push, files, executors=executors, default_executor=executors[0])
+
+    async def configuration(self, push: Push) -> Effective | Mistakes | NothingToRun:
+        """What a commit would train with, and where each value comes from.
+
+        Raises:
+            GitHubError
+        """
+        return configure(push, await self._read_files(push))
+
+    async def _read_files(self, push: Push) -> Files:
+        repository = self._repository(push)
+        head, default = await asyncio.gather(
+            repository.file(CONFIG_PATH, push.after, just_pushed=True),
+            repository.file(CONFIG_PATH, push.default_branch),
+        )
+        if head is not None:
+            return Files(head, default)
+        return Files(
+            None, default, has_script=await repository.file(DEFAULT_SCRIPT, push.after, just_pushed=True) is not None
         )
 
     async def _refresh_pulls(self, push: Push, repository: Repository) -> None:
         """A webhook about a pull request can be missing or late; what GitHub says now is right (I6)."""
+        if push.branch.startswith("refs/pull/"):
+            return  # a fork's: its branch is not here
         known = await self._parts.pulls.of_branch(push.repository_id, push.branch)
         try:
             found = await repository.pull_requests_of(push.branch)
@@ -250,7 +311,8 @@ class Story:
     async def _base_branch(self, push: Push) -> str:
         """What a branch is measured against: its pull request's base, else the main training branch."""
         for pull in await self._parts.pulls.of_branch(push.repository_id, push.branch):
-            return pull.base_branch
+            if matches_branch(self._parts.branches, pull.base_branch):  # nothing trains on the others
+                return pull.base_branch
         main = self._parts.branches[0].removesuffix("/*")
         # Git can't hold `models` beside `models/x`: where there are such branches, `models/main` is the main one.
         return f"{main}/main" if push.branch.startswith(f"{main}/") else main
@@ -289,10 +351,14 @@ class Story:
         return job
 
     async def _change(self, job_id: str, *, facts: Mapping[str, Any], **columns: Any) -> JobRecord:
-        job = await self._parts.jobs.get(job_id)
-        assert job is not None, "a job is opened before anything else happens to it"
+        job = await self._job(job_id)
         changed = replace(facts_of(job), state=State(columns.get("state", job.state)), **facts)
         return await self._parts.jobs.change(job_id, facts=dump_facts(changed), **columns)
+
+    async def _job(self, job_id: str) -> JobRecord:
+        job = await self._parts.jobs.get(job_id)
+        assert job is not None, "a job is opened before anything else happens to it"
+        return job
 
     def _repository(self, push: Push) -> Repository:
         return Repository(self._parts.github.installation(push.installation_id), push.repository)
@@ -301,44 +367,7 @@ class Story:
         return self._parts.data_dir / "sources" / f"{attempt.key}.tar.gz"
 
     def _careful(self, work: Callable[..., Awaitable[Values]]) -> Callable[..., Awaitable[Values]]:
-        """``work`` with patience for what passes by itself; what does not becomes a value that says so."""
-
-        async def run(*args: Any) -> Values:
-            deadline, wait = time.monotonic() + self._parts.patience_seconds, 0.5
-            while True:
-                try:
-                    return await work(*args)
-                except (GitHubError, TrackingError, StoreUnavailable) as error:
-                    passing = not isinstance(error, GitHubError) or error.passes_by_itself
-                    asked = getattr(error, "retry_after_seconds", None) or 0.0
-                    if not passing or time.monotonic() + wait > deadline:
-                        return _explain(error)
-                    log.warning("step.waits", step=work.__name__, error=str(error), retry_seconds=max(wait, asked))
-                    await asyncio.sleep(max(wait, asked))
-                    wait = min(60.0, wait * 2)
-                except Exception:
-                    log.exception("step.failed", step=work.__name__)
-                    return {
-                        "failed": "Gamma itself failed while it worked on this job.",
-                        "hint": "The log of Gamma has the details. Push again to try once more.",
-                    }
-
-        return run
-
-
-def _explain(error: Exception) -> Values:
-    match error:
-        case Forbidden():
-            hint = (
-                "Let an owner check that the Gamma App is installed on this repository with the permissions of app.yml."
-            )
-        case NotFound():
-            hint = "The commit or the repository is gone, or the Gamma App may not see it any more."
-        case TrackingError():
-            hint = "Is the MLflow server up and reachable from Gamma? `gamma doctor` checks it."
-        case _:
-            hint = "Push again to try once more."
-    return {"failed": f"{error}.".replace("..", "."), "hint": hint}
+        return careful(work, self._parts.patience_seconds)
 
 
 def outcome_message(outcome: Outcome) -> Values:

@@ -100,7 +100,7 @@ def conclude(outcome: Outcome, lines: Sequence[MetricLine], rules: Mapping[str, 
             return Conclusion(
                 State.FAILED,
                 said or "The machine that ran the job went down.",
-                "This is not the code's fault: push again to train it once more.",
+                "This may not be the code's fault: push again to train it once more.",
             )
         case _:
             assert_never(outcome.ending)

@@ -71,6 +71,8 @@ class Watcher:
             for attempt, job in own.items():
                 try:
                     seen = observed.get(attempt) or self._missing(job, attempt)
+                    if job.stop and seen is not None and seen.phase is not Phase.ENDED:
+                        await trainer.stop(attempt)  # as often as we look: it does nothing twice
                     if seen is not None:
                         await self._news(job, seen)
                 except StoreUnavailable:

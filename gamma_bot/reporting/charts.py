@@ -6,12 +6,15 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from gamma_bot.reporting.numbers import format_value
 
 History = Sequence[tuple[int, float]]
 
 _BARS = "▁▂▃▄▅▆▇█"
+_MOST_NAMES = 20  # steps that are written below the axis one by one
+_NAMES_WIDTH = 100  # characters of them, quotes included, before they run into each other
 # Mermaid's own first colour is nearly invisible on white. Blue and orange differ for colour-blind readers too.
 _PALETTE = '%%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#0969da, #bc4c00"}}}}%%'
 
@@ -70,11 +73,16 @@ def xychart(name: str, history: History, baseline: History = (), points: int = 3
     if len(own) < 2:
         return None
     start, end = own[0][0], own[-1][0]
-    count = max(20, min(40, points))
+    names = _step_names([step for step, _ in own])
+    count = len(names) or max(20, min(40, points))
     lines = [resample(own, start, end, count)]
     if len(other) >= 2:
         lines.append(resample(other, start, end, count))
-    step_unit, step_scale = _step_unit(max(abs(start), abs(end)))
+    if names:
+        step_unit, steps = "step", f"[{', '.join(names)}]"
+    else:
+        step_unit, step_scale = _step_unit(max(abs(start), abs(end)))
+        steps = f"{_fixed(start / step_scale, 3)} --> {_fixed(end / step_scale, 3)}"
     low, high, exponent = _range(lines)
     scaled = [[value / 10.0**exponent for value in line] for line in lines]
     decimals = max(0, min(12, 3 - math.floor(math.log10(high - low))))
@@ -83,7 +91,7 @@ def xychart(name: str, history: History, baseline: History = (), points: int = 3
     source = [
         _PALETTE,
         "xychart-beta",
-        f'    x-axis "{step_unit}" {_fixed(start / step_scale, 3)} --> {_fixed(end / step_scale, 3)}',
+        f'    x-axis "{step_unit}" {steps}',
         f'    y-axis "{title}" {_fixed(low, decimals)} --> {_fixed(high, decimals)}',
         *(f"    line [{', '.join(_fixed(value, decimals) for value in line)}]" for line in scaled),
     ]
@@ -116,7 +124,22 @@ def _range(lines: Sequence[Sequence[float]]) -> tuple[float, float, int]:
     low, high = min(values) / 10.0**exponent, max(values) / 10.0**exponent
     # A flat line gets an axis around it; a difference below what floats can show counts as flat.
     pad = (high - low) * 0.05 if high - low > 1e-9 * max(abs(low), abs(high), 1e-9) else max(abs(high) * 0.05, 1e-3)
-    return low - pad, high + pad, exponent
+    # What is never negative, such as a loss, gets no negative room.
+    return (max(0.0, low - pad) if low >= 0 else low - pad), high + pad, exponent
+
+
+def _step_names(steps: Sequence[int]) -> list[str]:
+    """The steps as names on the axis: few ones, evenly apart, that fit beside each other. Else none.
+
+    A range between few steps would get marks at 0.5, where nothing can have been logged.
+    """
+    apart = steps[1] - steps[0]
+    even = all(after - before == apart for before, after in pairwise(steps))
+    few = steps if even else range(steps[0], steps[-1] + 1)
+    if len(few) > _MOST_NAMES or _step_unit(max(abs(steps[0]), abs(steps[-1]))) != ("step", 1):
+        return []
+    names = [f'"{step}"' for step in few]
+    return names if sum(len(name) for name in names) <= _NAMES_WIDTH else []
 
 
 def _step_unit(largest: float) -> tuple[str, int]:

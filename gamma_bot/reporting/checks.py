@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol, assert_never
 
 from gamma_bot.reporting.facts import Annotation, BrokenLine, CheckReport, JobFacts, State
 from gamma_bot.reporting.markdown import clip, fit, log_line, plain
+from gamma_bot.reporting.numbers import count
 from gamma_bot.reporting.templates import render, render_fitting
 from gamma_bot.reporting.titles import title
 
 LIMIT = 65_535  # characters that GitHub takes, for summary and text each
-_MAX_ANNOTATIONS = 50  # GitHub takes no more in one request
+_MAX_ANNOTATIONS = 40  # GitHub takes 50 in one request
+_MAX_PRINTED = 10
 _TITLE_LIMIT = 255
+_BACKTICKS = re.compile(r"`([^`\n]+)`")
 
 
 class Problem(Protocol):
@@ -44,7 +49,10 @@ def check_report(facts: JobFacts) -> CheckReport:
         title=title(facts),
         summary=render_fitting("checks/summary.md.j2", facts, LIMIT),
         text=render_fitting("checks/text.md.j2", facts, LIMIT) if has_text else "",
-        annotations=tuple(_annotation(broken) for broken in facts.broken_lines[:_MAX_ANNOTATIONS]),
+        annotations=(
+            *(_annotation(broken) for broken in facts.broken_lines[:_MAX_ANNOTATIONS]),
+            *(_notice(printed) for printed in facts.printed_tracebacks[:_MAX_PRINTED]),
+        ),
     )
 
 
@@ -57,6 +65,18 @@ def config_mistakes_report(problems: Sequence[Problem], path: str = "gamma.yml")
         title=_problems_title(problems, path),
         summary=fit(render("checks/config_mistakes.md.j2", path=path, problems=shown, number=len(problems)), LIMIT),
         annotations=tuple(_problem_annotation(problem, path) for problem in shown),
+    )
+
+
+def config_notices_report(notices: Sequence[Problem], path: str = "gamma.yml") -> CheckReport:
+    """What **gamma / config** shows where keys count on the default branch only; it blocks nobody."""
+    annotations = (_problem_annotation(problem, path) for problem in notices[:_MAX_ANNOTATIONS] if problem.line)
+    return CheckReport(
+        status="completed",
+        conclusion="neutral",
+        title=f"{count(len(notices), 'value')} of {path} taken from the default branch",
+        summary=fit(render("checks/config_notices.md.j2", problems=notices[:_MAX_PRINTED]), LIMIT),
+        annotations=tuple(replace(annotation, level="warning") for annotation in annotations),
     )
 
 
@@ -113,8 +133,20 @@ def _annotation(broken: BrokenLine) -> Annotation:
         start_line=broken.line,
         end_line=broken.line,
         level="failure",
-        title=plain(broken.title),
+        title=_unquoted(broken.title),
         message=_lines(broken.message) or "It broke here.",
+    )
+
+
+def _notice(printed: BrokenLine) -> Annotation:
+    """A traceback in the log of a command that exited with status 0: worth a look, and nothing failed."""
+    return Annotation(
+        path=printed.path,
+        start_line=printed.line,
+        end_line=printed.line,
+        level="notice",
+        title="A traceback was printed",
+        message=_lines(f"{printed.title}: {printed.message}\n\nThe command went on and exited with status 0."),
     )
 
 
@@ -123,19 +155,29 @@ def _problem_annotation(problem: Problem, path: str) -> Annotation:
     end_line = max(line, problem.end_line or line)
     # GitHub refuses columns on an annotation of several lines.
     columns = end_line == line and problem.column is not None
-    message = _lines(problem.message)
+    # The title says what is wrong and the message what to do; a title alone can't be sent, so it gives way then.
+    title, message = (problem.message, problem.hint) if problem.hint else (_kind(problem, path), problem.message)
     return Annotation(
         path=path,
         start_line=line,
         end_line=end_line,
         level="warning" if problem.warning else "failure",
-        title=plain(problem.message.replace("`", "")),
-        message=f"{message}\n\n{_lines(problem.hint)}" if problem.hint else message,
+        title=_unquoted(title),
+        message=_lines(message),
         start_column=problem.column if columns else None,
         end_column=max(problem.end_column or 0, problem.column or 0) if columns else None,
     )
 
 
 def _lines(message: str) -> str:
-    """Text of several lines for an annotation, which shows it as it is."""
-    return clip("\n".join(log_line(line) for line in message.split("\n")), 10_000)
+    """Text of several lines for an annotation, which shows it as it is: backticks would stay backticks."""
+    quoted = _BACKTICKS.sub("“\\1”", message)
+    return clip("\n".join(log_line(line) for line in quoted.split("\n")), 10_000)
+
+
+def _unquoted(title: str) -> str:
+    return plain(title.replace("`", ""))
+
+
+def _kind(problem: Problem, path: str) -> str:
+    return f"Warning about {path}" if problem.warning else f"Mistake in {path}"

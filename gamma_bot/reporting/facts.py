@@ -120,7 +120,9 @@ class JobFacts:
         hint: what the reader can do next, if there is something (a file to add, a command to type).
         gate_failed: the metric whose gate in gamma.yml failed, if one did.
         wall_seconds: how long the command ran; ``None`` if it never did.
+        printed_tracebacks: the places that tracebacks in the log of a run that went on to its end point to.
         log_tail: the newest lines of the log (at most 100), untrusted text.
+        artifacts_left_out: files that are not among ``artifacts`` because their names can't be printed.
         compared_with: the SHA that ``changed_files`` is the diff from.
         details_url: the job's page at Gamma; ``run_url`` its MLflow run; ``check_url`` its check run.
     """
@@ -151,9 +153,11 @@ class JobFacts:
     gate_failed: str | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     broken_lines: Sequence[BrokenLine] = ()
+    printed_tracebacks: Sequence[BrokenLine] = ()
     log_tail: Sequence[str] = ()
     log_dropped_bytes: int = 0
     artifacts: Sequence[tuple[str, int]] = ()
+    artifacts_left_out: int = 0
     changed_files: Sequence[ChangedFile] = ()
     compared_with: str | None = None
     run_id: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 
 def format_value(value: float) -> str:
@@ -57,6 +58,8 @@ def format_seconds(seconds: float) -> str:
     """The two largest units that matter: ``0.4 s``, ``12 s``, ``2 m 10 s``, ``1 h 2 m``, ``3 d 4 h``."""
     if not math.isfinite(seconds) or seconds < 0:
         return "unknown time"
+    if seconds < 0.05:
+        return "under 0.1 s"
     if seconds < 9.95:
         return f"{seconds:.1f} s".replace(".0 s", " s")
     whole = round(seconds)
@@ -85,6 +88,12 @@ def format_bytes(size: int) -> str:
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """A number with its noun: ``1 file``, ``1,200 files``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def natural_order(name: str) -> list[tuple[int, int, str]]:
+    """A key by which ``m2`` comes before ``m10``."""
+    pieces = re.split(r"([0-9]{1,18})", name)
+    return [(1, int(piece), piece) if index % 2 else (0, 0, piece) for index, piece in enumerate(pieces)]
 
 
 def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from gamma_bot.reporting.charts import resample, sparkline, xychart
-from gamma_bot.reporting.facts import JobFacts, Judgement, MetricLine
+from gamma_bot.reporting.facts import JobFacts, Judgement, MetricLine, State
+from gamma_bot.reporting.log_lines import lines_to_show
 from gamma_bot.reporting.markdown import Markdown, code, fence, link, prose, table, text
 from gamma_bot.reporting.numbers import (
     count,
@@ -83,6 +84,10 @@ def compared_with(facts: JobFacts) -> Markdown:
         job = link(code(baseline.job), baseline.url)
         commit = link(short(baseline.sha), _commit_url(facts, baseline.sha))
         where = f"Baseline: the last values of job {job}, {commit} on {code(baseline.branch)}."
+        lines = shown_metrics(facts)
+        if lines and all(line.baseline is None for line in lines):
+            where = f"{code(baseline.branch)} (job {job}, {commit})"
+            return Markdown(f"Nothing is compared: {where} logged none of these metrics.")
         unjudged = "" if ran_to_its_end(facts) or not facts.metrics else " This run is judged once it has ended."
         if facts.state.final and unjudged:
             unjudged = " This run did not reach its end, so it is not judged."
@@ -107,9 +112,15 @@ def chart(facts: JobFacts) -> Markdown:
     return Markdown(f"{fence(drawn.source, 'mermaid')}\n\n{legend}.{gap}{note}")
 
 
-def links(facts: JobFacts) -> Markdown:
-    """Where to look further, besides the commit: only what is there."""
-    places = [("Job page", facts.details_url), ("MLflow run", facts.run_url), ("Check", facts.check_url)]
+def links(facts: JobFacts, *, on_check: bool = False) -> Markdown:
+    """Where to look further, besides the commit: only what is there.
+
+    Args:
+        on_check: it stands on the check run's page, which has GitHub's own link to the job's page.
+    """
+    places = [("MLflow run", facts.run_url)]
+    if not on_check:
+        places = [("Job page", facts.details_url), *places, ("Check", facts.check_url)]
     return Markdown(" · ".join(link(name, url) for name, url in places if url))
 
 
@@ -125,9 +136,10 @@ def circumstances(facts: JobFacts) -> Markdown:
     return Markdown(" · ".join(parts))
 
 
-def run_line(facts: JobFacts) -> Markdown:
+def run_line(facts: JobFacts, *, on_check: bool = False) -> Markdown:
     """How it was run and where to look further, in one line."""
-    return Markdown(" · ".join(part for part in (circumstances(facts), links(facts)) if part))
+    parts = (circumstances(facts), links(facts, on_check=on_check))
+    return Markdown(" · ".join(part for part in parts if part))
 
 
 def commit_line(facts: JobFacts) -> Markdown:
@@ -164,21 +176,43 @@ def broken_places(facts: JobFacts) -> Markdown:
 
 
 def log_block(facts: JobFacts, limit: int) -> Markdown:
-    """The newest lines of the log in a fence; empty if there are none to show."""
+    """The newest lines of the log in a fence; empty if there are none to show.
+
+    A traceback that ends a failed run is shown from its beginning, if it is not too long and there is room.
+    """
+    broke = facts.state is State.FAILED and not ran_to_its_end(facts)
+    if broke and limit >= Portions.log_lines:
+        limit = lines_to_show(facts.log_tail, limit)
     lines = list(facts.log_tail)[-limit:] if limit else []
     return fence(lines) if lines else Markdown()
 
 
+def log_note(facts: JobFacts) -> Markdown:
+    """How much of the log is gone; empty if all of it was kept."""
+    if not facts.log_dropped_bytes:
+        return Markdown()
+    return Markdown(f"{format_bytes(facts.log_dropped_bytes)} of the log are dropped; its end is kept.")
+
+
 def artifacts_table(facts: JobFacts, limit: int) -> Markdown:
     """The files that the job left, the largest first."""
-    if not facts.artifacts or not limit:
+    if not (facts.artifacts or facts.artifacts_left_out) or not limit:
         return Markdown()
     ordered = sorted(facts.artifacts, key=lambda artifact: (-artifact[1], artifact[0]))
     rows = [[str(code(path)), format_bytes(size)] for path, size in ordered[:limit]]
     more = len(ordered) - limit
     if more > 0:
         rows.append([f"and {count(more, 'more file')}", format_bytes(sum(size for _, size in ordered[limit:]))])
-    return table(["File", "Size"], rows, "lr")
+    parts = [table(["File", "Size"], rows, "lr")] if rows else []
+    if facts.artifacts_left_out:
+        parts.append(Markdown(f"{left_out(facts)}."))
+    return Markdown("\n\n".join(parts))
+
+
+def left_out(facts: JobFacts) -> str:
+    """How many files are not listed, and why: ``2 files with unprintable names left out``."""
+    names = "an unprintable name" if facts.artifacts_left_out == 1 else "unprintable names"
+    return f"{count(facts.artifacts_left_out, 'file')} with {names} left out"
 
 
 def artifacts_heading(facts: JobFacts) -> Markdown:

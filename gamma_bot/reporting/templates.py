@@ -70,6 +70,7 @@ def template_environment(folder: Path) -> jinja2.Environment:
             sections.commit_link,
             sections.broken_places,
             sections.log_block,
+            sections.log_note,
             sections.artifacts_table,
             sections.artifacts_heading,
             sections.params_table,

@@ -13,6 +13,7 @@ from gamma_bot.reporting.numbers import (
     format_seconds,
     format_signed,
     format_value,
+    natural_order,
 )
 
 # A sentence that goes on after a colon; a name at its start keeps its capital.
@@ -54,8 +55,9 @@ def ran_to_its_end(facts: JobFacts) -> bool:
 
 def says_why(facts: JobFacts) -> bool:
     """The title already says all of ``why``: below it, that need not be said again."""
-    said = plain(facts.why.replace("`", "").strip().rstrip("."), _LIMIT)
-    return said.lower() in title(facts).lower()
+    said = plain(facts.why.replace("`", "").strip().rstrip("."), _LIMIT).lower()
+    shown = title(facts).lower()
+    return said in shown or _after_a_colon(said) in shown
 
 
 def primary_line(facts: JobFacts) -> MetricLine | None:
@@ -64,8 +66,13 @@ def primary_line(facts: JobFacts) -> MetricLine | None:
 
 
 def shown_metrics(facts: JobFacts) -> list[MetricLine]:
-    """The metrics a reader wants: MLflow's ``system/`` ones stay on its own pages."""
-    return [line for line in facts.metrics if line.primary or not line.name.startswith("system/")]
+    """The metrics a reader wants: MLflow's ``system/`` ones stay on its own pages.
+
+    Those with a goal stand first, as they came; the others by name, ``m2`` before ``m10``.
+    """
+    wanted = [line for line in facts.metrics if line.primary or not line.name.startswith("system/")]
+    aimed = [line for line in wanted if line.primary or line.goal]
+    return aimed + sorted((line for line in wanted if line not in aimed), key=lambda line: natural_order(line.name))
 
 
 def _title(facts: JobFacts) -> str:
@@ -79,7 +86,7 @@ def _title(facts: JobFacts) -> str:
             parts = [
                 _with_detail("Training", facts.detail),
                 f"{plain(primary.name, 60)} {format_value(primary.last)}" if primary else "",
-                format_seconds(facts.wall_seconds) if facts.wall_seconds is not None else "",
+                format_seconds(facts.wall_seconds) if facts.wall_seconds and facts.wall_seconds >= 1 else "",
             ]
             return " · ".join(part for part in parts if part)
         case State.SUCCEEDED:
@@ -87,9 +94,9 @@ def _title(facts: JobFacts) -> str:
         case State.FAILED:
             return _failed(facts)
         case State.CANCELLED:
-            return _with_detail("Cancelled", facts.why)
+            return _with_detail("Cancelled", _after_a_colon(facts.why))
         case State.SKIPPED:
-            return _with_detail("Skipped", facts.why)
+            return _with_detail("Skipped", _after_a_colon(facts.why))
         case _:
             assert_never(facts.state)
 
@@ -132,11 +139,18 @@ def compared(line: MetricLine, facts: JobFacts) -> str:
         case Judgement.CHANGED:
             return f"{shown}{amount} against {branch}"
         case Judgement.NO_BASELINE:
+            if facts.baseline is not None and line.baseline is None:
+                return f"{shown}, nothing to compare with: {branch} never logged it"
             return f"{shown}, nothing to compare with yet"
         case Judgement.NOT_FINITE:
             return f"{shown} at step {line.step:,}"
         case _:
             assert_never(line.judgement)
+
+
+def _after_a_colon(why: str) -> str:
+    """A sentence whose own colon became a semicolon: two colons in one title read as a mistake."""
+    return why.replace(": ", "; ")
 
 
 def _with_detail(state: str, detail: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gamma_bot.reporting.facts import BrokenLine
+from gamma_bot.reporting.log_lines import shorten_paths
 from gamma_bot.reporting.markdown import clip, log_line
 
 _MAX_LINES = 5000
@@ -171,7 +172,8 @@ def _broken_line(traceback: _Traceback, files: Collection[str] | None, roots: Se
     path, line, function = frame
     title = traceback.exception.rsplit(".", 1)[-1] or "Error"
     where = f" in {function}" if function and function != "<module>" else ""
-    message = traceback.message or f"{title} was raised{where}, without a message."
+    said = "\n".join(shorten_paths(traceback.message.split("\n"), roots))
+    message = said or f"{title} was raised{where}, without a message."
     if not traceback.exception:
         message = "The log ends inside the traceback, before the exception."
     hint = _hint(traceback.exception, traceback.message, files)

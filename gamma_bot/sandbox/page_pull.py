@@ -155,7 +155,9 @@ def timeline(pull: PullRequest, commits: list[GitCommit]) -> list[TimelineItem]:
     """What happened below the description, oldest first."""
     items: list[TimelineItem] = [CommitItem(commit.committer.date, commit) for commit in commits]
     comments = pull.repository.comments_on(pull.number)
-    talk = [(one.id, CommentItem(one.created_at, one, _grouped(one.reactions))) for one in comments]
+    talk: list[tuple[int, TimelineItem]] = [
+        (one.id, CommentItem(one.created_at, one, _grouped(one.reactions))) for one in comments
+    ]
     # Ids tell what came first within a second.
     items += [item for _, item in sorted([*talk, *_reviews(pull)], key=lambda entry: entry[0])]
     for push in pull.head_repository.pushes if pull.head_repository else ():

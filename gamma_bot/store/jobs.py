@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gamma_bot.store.database import Database
 from gamma_bot.store.tables import jobs
 
-_DOCUMENTS = ("push", "plan", "facts")
+_DOCUMENTS = ("push", "plan", "stop", "facts")
 FINAL_STATES = ("succeeded", "failed", "cancelled", "skipped")
 
 
@@ -25,6 +25,7 @@ class JobRecord:
     Attributes:
         push: the intent it came from.
         plan: what was decided to run, empty until then.
+        stop: ``{"why": …, "hint": …}`` once somebody asked for its end.
         facts: what a report may say of it.
     """
 
@@ -46,6 +47,7 @@ class JobRecord:
     experiment_id: str | None
     push: Mapping[str, Any]
     plan: Mapping[str, Any]
+    stop: Mapping[str, Any]
     facts: Mapping[str, Any]
 
     @property
@@ -93,6 +95,25 @@ class Jobs:
             return _job(connection.execute(select(jobs).where(jobs.c.id == job)).mappings().one())
 
         return await self._database.write(work)
+
+    async def ask_to_stop(self, job: str, *, why: str, hint: str = "") -> bool:
+        """Record that a job shall end (I7). False if it is over, or somebody asked before."""
+        change = (
+            update(jobs)
+            .where(jobs.c.id == job, jobs.c.state.not_in(FINAL_STATES), jobs.c.stop == "{}")
+            .values(stop=json.dumps({"why": why, "hint": hint}))
+        )
+        return bool(await self._database.write(lambda c: c.execute(change).rowcount))
+
+    async def of_commit(self, repository_id: int, sha: str) -> Sequence[JobRecord]:
+        """All jobs of a commit, the newest first."""
+        query = select(jobs).where(jobs.c.repository_id == repository_id, jobs.c.head_sha == sha)
+        return await self._all(_newest_first(query))
+
+    async def of_branch(self, repository_id: int, branch: str, limit: int = 50) -> Sequence[JobRecord]:
+        """The jobs of a branch, the newest first."""
+        query = select(jobs).where(jobs.c.repository_id == repository_id, jobs.c.branch == branch)
+        return await self._all(_newest_first(query).limit(limit))
 
     async def unfinished(self) -> Sequence[JobRecord]:
         """Jobs that are not over."""

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from gamma_bot.store.database import Database
 from gamma_bot.store.tables import surfaces
 
-Kind = Literal["check", "comment"]
+Kind = Literal["check", "comment", "reply", "reaction"]
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ jobs = Table(
     Column("experiment_id", String(64)),
     Column("push", Text, nullable=False),  # the intent as it was understood
     Column("plan", Text, nullable=False, server_default="{}"),  # what was decided to run, once it is
+    Column("stop", Text, nullable=False, server_default="{}"),  # who asked for its end, and why; recorded first (I7)
     Column("facts", Text, nullable=False),  # what a report may say, as last known
     Index("gamma_jobs_branch", "repository_id", "branch", "pushed_at"),
     Index("gamma_jobs_state", "state"),

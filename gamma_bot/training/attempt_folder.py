@@ -9,6 +9,9 @@
 ``processes.json`` the job's processes, for the one who has to end them if the supervisor dies
 ``outcome.json``   how it ended; the last file written
 ``log/``, ``ml/``  what the job printed, and its own folders (SageMaker's ``/opt/ml``)
+
+The job runs as the same user and can write to all of this. So nothing that is read here is believed before it was
+looked at (``checked.py``), and an outcome counts only when no supervisor is left that could still write its own.
 """
 
 from __future__ import annotations
@@ -18,15 +21,20 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from gamma_bot.training.durable import create_once, read_json, write_file
+from gamma_bot.training import checked
+from gamma_bot.training.durable import create_once, is_locked, read_json, write_file
 from gamma_bot.training.processes import Process
 from gamma_bot.training.trainer import Attempt, Ending, Outcome, Phase, TrainingSpec
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,199}")
+_MARKER = re.compile(r"[0-9a-f]{32}")
+_LARGEST_PID = 1 << 31
+_MOST_PROCESSES = 100_000
 
 
 @dataclass(frozen=True)
@@ -132,8 +140,14 @@ class AttemptFolder:
         try:
             spec = stored["spec"] if stored else {}
             spec = TrainingSpec(**{**spec, "attempt": Attempt(**spec["attempt"]), "source": Path(spec["source"])})
-            return StoredSpec(spec, stored["marker"], stored["submitted_at"]) if stored else None
-        except (KeyError, TypeError):
+            if stored is None or not _is_sound(spec):
+                return None
+            marker, submitted_at = stored["marker"], checked.moment(stored["submitted_at"])
+            # Whatever carries the marker is ended with the job, so it must not be a word that others have too.
+            if submitted_at is None or not isinstance(marker, str) or not _MARKER.fullmatch(marker):
+                return None
+            return StoredSpec(spec, marker, submitted_at)
+        except (KeyError, TypeError, ValueError):
             return None  # not an attempt's folder, or one of another version of Gamma
 
     def start(self, supervisor: Process | None) -> bool:
@@ -163,8 +177,11 @@ class AttemptFolder:
 
     def read_progress(self) -> Progress:
         """What the supervisor is doing."""
-        stored = read_json(self.path / "phase.json")
-        return Progress(**{**stored, "phase": Phase(stored["phase"])}) if stored else Progress()
+        stored = read_json(self.path / "phase.json") or {}
+        phase, detail = stored.get("phase"), checked.text(stored.get("detail"))
+        if phase not in (Phase.PREPARING, Phase.RUNNING) or detail is None:
+            return Progress()
+        return Progress(Phase(phase), detail, checked.moment(stored.get("started_at")))
 
     def write_processes(self, processes: Sequence[Process]) -> None:
         """Write down the job's processes."""
@@ -175,17 +192,43 @@ class AttemptFolder:
         return _read_processes(self.path / "processes.json")
 
     def write_outcome(self, outcome: Outcome) -> None:
-        """Say durably how it ended."""
-        write_file(self.path / "outcome.json", json.dumps(asdict(outcome)).encode())
+        """Say durably how it ended, whatever the job put in the way.
+
+        Raises:
+            OSError: the disk refused, or the folder is gone.
+        """
+        with contextlib.suppress(OSError):
+            self.path.chmod(self.path.stat().st_mode | 0o700)
+        path = self.path / "outcome.json"
+        if path.is_dir() and not path.is_symlink():
+            remove_tree(path)
+        write_file(path, json.dumps(asdict(outcome)).encode())
 
     def has_outcome(self) -> bool:
-        """Whether it ended; cheaper than reading how."""
-        return (self.path / "outcome.json").exists()
+        """Whether somebody wrote an outcome, which need not be the supervisor; cheaper than reading it."""
+        return os.path.lexists(self.path / "outcome.json")
 
     def read_outcome(self) -> Outcome | None:
-        """How it ended; ``None`` as long as it has not."""
-        stored = read_json(self.path / "outcome.json")
-        return None if stored is None else Outcome(**{**stored, "ending": Ending(stored["ending"])})
+        """What is written about the end; ``None`` if there is nothing, or no outcome."""
+        stored = read_json(self.path / "outcome.json") or {}
+        ending, message = stored.get("ending"), checked.text(stored.get("message"))
+        if ending not in list(Ending) or message is None:
+            return None
+        ended_at = checked.moment(stored.get("ended_at")) or time.time()
+        started_at = checked.moment(stored.get("started_at"))
+        return Outcome(
+            Ending(ending),
+            message,
+            checked.whole(stored.get("exit_code"), most=255),
+            checked.text(stored.get("signal")) or None,
+            # A clock that was set back in between must not give a run of negative length.
+            min(started_at, ended_at) if started_at is not None else None,
+            ended_at,
+        )
+
+    def final_outcome(self) -> Outcome | None:
+        """How it ended; ``None`` as long as a supervisor is there, whatever is written."""
+        return None if not self.has_outcome() or is_locked(self.lock) else self.read_outcome()
 
 
 def remove_tree(path: Path) -> None:
@@ -209,5 +252,25 @@ def _process_json(processes: Sequence[Process]) -> bytes:
 
 
 def _read_processes(path: Path) -> list[Process]:
-    stored = read_json(path) or {}
-    return [Process(pid, start) for pid, start in stored.get("processes", [])]
+    pairs = (read_json(path) or {}).get("processes")
+    found = []
+    for pair in pairs[:_MOST_PROCESSES] if isinstance(pairs, list) else []:
+        pid, start = pair if isinstance(pair, list) and len(pair) == 2 else (None, None)
+        number = checked.whole(pid, most=_LARGEST_PID)
+        # We are never a process of a job, even if one says so.
+        if number is not None and number > 1 and number != os.getpid() and isinstance(start, str):
+            found.append(Process(number, start))
+    return found
+
+
+def _is_sound(spec: TrainingSpec) -> bool:
+    memory, command = spec.memory_bytes, spec.command
+    return (
+        _KEY.fullmatch(spec.attempt.key) is not None
+        and checked.positive(spec.timeout_seconds) is not None
+        and (memory is None or checked.positive(memory) is not None)
+        and isinstance(command, list)
+        and all(isinstance(word, str) for word in command)
+        and isinstance(spec.hyperparameters, dict)
+        and isinstance(spec.environment, dict)
+    )

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import secrets
+import stat
 import time
 from pathlib import Path
 from typing import Any
+
+_MOST_BYTES = 64 << 20
+# What a job can put in the place of a file: nothing, a link, a socket, something that may not be read.
+_NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES})
 
 
 def write_file(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -19,9 +26,10 @@ def write_file(path: Path, data: bytes, *, durable: bool = True) -> None:
     Raises:
         OSError: the file can't be written, and the old one is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # A name that nobody can have taken before, with a link or a pipe for example.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             if durable:
@@ -60,11 +68,30 @@ def sync_folder(folder: Path) -> None:
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in a JSON file; ``None`` if there is no such file or it holds something else."""
+    text = read_file(path)
     try:
-        value = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        value = json.loads(text) if text is not None else None
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def read_file(path: Path) -> bytes | None:
+    """What a plain file holds; ``None`` if there is none, or a monstrous one. Waits for no pipe and follows no link."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            return None
+        raise
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+            return None
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(_MOST_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def take_lock(path: Path, *, shared: bool = False, wait_seconds: float = 0.0) -> int | None:
@@ -74,7 +101,7 @@ def take_lock(path: Path, *, shared: bool = False, wait_seconds: float = 0.0) ->
         The descriptor, or ``None`` if another process kept the lock for all of ``wait_seconds``.
     """
     # Python opens descriptors close-on-exec, so a started program never keeps the lock of its dead parent.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
     deadline = time.monotonic() + wait_seconds
     while True:
@@ -86,3 +113,15 @@ def take_lock(path: Path, *, shared: bool = False, wait_seconds: float = 0.0) ->
                 os.close(descriptor)
                 return None
         time.sleep(0.02)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock; also if that can't be told."""
+    try:
+        lock = take_lock(path)
+    except OSError:
+        return True
+    if lock is None:
+        return True
+    os.close(lock)
+    return False

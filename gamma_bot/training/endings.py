@@ -24,6 +24,15 @@ def outcome_of(end: RunEnd, limits: RunLimits, *, failure: str, started_at: floa
     return Outcome(ending, message, end.exit_code, end.signal, started_at, ended_at)
 
 
+def why_overdue(limit_seconds: float) -> str:
+    """Why a command was ended whose supervisor did not do it."""
+    limit = _duration(limit_seconds)
+    return (
+        f"Ended because it ran far longer than its time limit of {limit}: the process that looked after it did not "
+        "end it (halted, or kept from its work, which the job itself can do)."
+    )
+
+
 def why_not_started(command: Sequence[str], environment: Mapping[str, str], folder: Path, error: Exception) -> str:
     """Why a command could not even be started."""
     program = command[0] if command else ""
@@ -45,11 +54,14 @@ def why_not_started(command: Sequence[str], environment: Mapping[str, str], fold
 
 
 def _judge(end: RunEnd, limits: RunLimits, failure: str) -> tuple[Ending, str]:
+    killed = f"; it ignored SIGTERM and was killed {_duration(limits.grace_seconds)} later"
+    last = killed if end.ignored_sigterm else ""
     match end.cause:
         case Cause.STOP:
-            return Ending.STOPPED, "Stopped because somebody asked for it."
+            return Ending.STOPPED, f"Stopped because somebody asked for it{last}."
         case Cause.TIME:
-            return Ending.TIME_LIMIT, f"Ended because it ran longer than its time limit of {_duration(limits.seconds)}."
+            limit = _duration(limits.seconds)
+            return Ending.TIME_LIMIT, f"Ended because it ran longer than its time limit of {limit}{last}."
         case Cause.MEMORY:
             limit = _size(limits.memory_bytes or 0)
             return Ending.MEMORY_LIMIT, f"Ended because it held {_size(end.figure)} of memory; its limit is {limit}."

@@ -52,6 +52,7 @@ class RunEnd:
         exit_code: ``None`` if a signal ended it.
         figure: the bytes or the processes that were too many.
         survivors: some of its processes could not be ended.
+        ignored_sigterm: it still ran when the grace time was over, and was killed.
     """
 
     exit_code: int | None
@@ -59,6 +60,7 @@ class RunEnd:
     cause: Cause | None
     figure: int = 0
     survivors: bool = False
+    ignored_sigterm: bool = False
 
 
 class GuardedRun:
@@ -88,6 +90,7 @@ class GuardedRun:
         self._cause: Cause | None = None
         self._figure = 0
         self._kill_at = float("inf")
+        self._ignored_sigterm = False
         self._noted: frozenset[Process] = frozenset()
 
     def run(self) -> RunEnd:
@@ -112,7 +115,8 @@ class GuardedRun:
             self._drain()
         status = process.returncode
         name = _signal_name(-status) if status < 0 else None
-        return RunEnd(status if status >= 0 else None, name, self._cause, self._figure, not all_ended)
+        code = status if status >= 0 else None
+        return RunEnd(code, name, self._cause, self._figure, not all_ended, self._ignored_sigterm)
 
     def _start(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
@@ -161,6 +165,7 @@ class GuardedRun:
             self._note_processes(family)
             self._noted = current
         if now >= self._kill_at:
+            self._ignored_sigterm = True
             self._kill_family()
         elif self._cause is None:
             if self._is_stop_requested():

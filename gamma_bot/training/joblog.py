@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 from pathlib import Path
 
-from gamma_bot.training.durable import write_file
+from gamma_bot.training.durable import read_file, write_file
 
 _SHOWN_CHARACTERS = 2_000
 _BLOCK = 65_536
+_MOST_READ_BYTES = 32 << 20  # of one file; ours are smaller, but the job could put another one there
 _ESCAPE_SEQUENCE = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]"  # colours and cursor movements
     r"|\][^\x07\x1b]*(?:\x07|\x1b\\|$)"  # window titles and links
@@ -140,7 +142,7 @@ class LogWriter:
 def dropped_bytes(folder: Path) -> int:
     """How much of the log was not kept."""
     try:
-        return int((folder / "dropped").read_bytes())
+        return min(max(0, int(read_file(folder / "dropped") or 0)), 1 << 62)
     except (OSError, ValueError):
         return 0
 
@@ -190,9 +192,14 @@ def _open_segments(folder: Path) -> dict[str, int]:
     while True:
         files: dict[str, int] = {}
         for name in ("new", "old", "head"):
-            # The job runs as the same user and could put a link there.
+            # The job runs as the same user and could put a link or a pipe there.
             with contextlib.suppress(OSError):
-                files[name] = os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+                descriptor = os.open(folder / name, flags)
+                if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    files[name] = descriptor
+                else:
+                    os.close(descriptor)
         if len({os.fstat(descriptor).st_ino for descriptor in files.values()}) == len(files):
             return files
         # The writer renamed a file between two of these openings: the same one was opened twice.
@@ -205,7 +212,8 @@ def _last_lines(descriptor: int, lines: int) -> list[bytes]:
     blocks: list[bytes] = []
     line_ends = 0
     # One line end more than lines are wanted: the first line found may be only the rest of one.
-    while offset > 0 and line_ends <= lines:
+    end = max(0, offset - _MOST_READ_BYTES)
+    while offset > end and line_ends <= lines:
         size = min(_BLOCK, offset)
         offset -= size
         block = os.pread(descriptor, size, offset)

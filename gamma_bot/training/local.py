@@ -16,38 +16,35 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+import structlog
+
 from gamma_bot.training.artifacts import list_artifacts, open_artifact
 from gamma_bot.training.attempt_folder import AttemptFolder, remove_tree
+from gamma_bot.training.endings import why_overdue
 from gamma_bot.training.job_environment import scratch_folder
 from gamma_bot.training.joblog import dropped_bytes, read_tail
 from gamma_bot.training.launch import LaunchSettings, start_supervisor
-from gamma_bot.training.processes import is_alive
-from gamma_bot.training.recovery import settle
+from gamma_bot.training.open_attempt import OpenAttempt, in_order
+from gamma_bot.training.processes import send
+from gamma_bot.training.recovery import end_leftovers, settle, settle_by_force
 from gamma_bot.training.submission import remove_abandoned, write_down
-from gamma_bot.training.trainer import Artifact, Attempt, Observation, Outcome, Phase, TrainingSpec
+from gamma_bot.training.supervisor_watch import SupervisorWatch, patience_with
+from gamma_bot.training.trainer import Artifact, Attempt, Ending, Observation, Outcome, Phase, TrainingSpec
+
+log = structlog.get_logger()
 
 _REMEMBERED_OUTCOMES = 1_024
 _START_TRIES = 3
 _SUPERVISOR_DIED = (
-    "The process that looked after the job died without a word (a restart of the machine, or killed); "
-    "what was left of the job has been ended."
+    "The process that looked after the job died without a word (a restart of the machine, or somebody killed it, "
+    "which the job itself can do); what was left of the job has been ended."
 )
-
-
-@dataclass
-class _Open:
-    """An attempt that has not ended, as far as is known here."""
-
-    folder: AttemptFolder
-    submitted_at: float
-    supervisor: subprocess.Popen[bytes] | None = None
-    failed_starts: int = 0
-    start_again_at: float = 0.0
+_NEVER_STARTED = "The process that looked after the job hung before the command was seen running; it has been ended."
+_REAP_SECONDS = 2.0
 
 
 class LocalTrainer:
@@ -62,6 +59,7 @@ class LocalTrainer:
         install_seconds: how long installing requirements may take.
         source_files: how many files a tree may have.
         source_bytes: how large an unpacked tree may be.
+        overdue_seconds: how long after its limits a supervisor that has not ended its job is ended with it.
     """
 
     name = "local"
@@ -77,8 +75,9 @@ class LocalTrainer:
         install_seconds: float = 1800.0,
         source_files: int = 200_000,
         source_bytes: int = 8 << 30,
+        overdue_seconds: float = 60.0,
     ) -> None:
-        self._root, self._slots = root.absolute(), slots
+        self._root, self._slots, self._overdue_seconds = root.absolute(), slots, overdue_seconds
         self._settings = LaunchSettings(
             python=python,
             environments=str(self._root / "venvs"),
@@ -90,10 +89,8 @@ class LocalTrainer:
         )
         # The calls work in threads, one at a time: they are short, and it makes them easy to reason about.
         self._turn = threading.Lock()
-        self._open: dict[str, _Open] | None = None
+        self._open: dict[str, OpenAttempt] | None = None
         self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
-        # Supervisors that are about to exit; they would stay zombies if nobody took notice.
-        self._leaving: list[subprocess.Popen[bytes]] = []
 
     async def submit(self, spec: TrainingSpec) -> None:
         """Accept an attempt; it starts at once if a slot is free.
@@ -156,18 +153,38 @@ class LocalTrainer:
         with self._turn:
             open_attempts = self._load()
             for attempt in attempts:
-                self._adopt(self._folder(attempt), open_attempts)
+                with self._alone(attempt.key):
+                    self._adopt(self._folder(attempt), open_attempts)
             self._advance(open_attempts)
-            waiting = [entry.folder.path.name for entry in _in_order(open_attempts) if not _is_active(entry)]
-            found = (self._look(attempt, open_attempts, waiting) for attempt in attempts)
-            return [observation for observation in found if observation is not None]
+            waiting = [entry.key for entry in in_order(open_attempts.values()) if not entry.is_active()]
+            found = []
+            for attempt in attempts:
+                entry = open_attempts.get(attempt.key)
+                observation = entry.unreadable(attempt) if entry else None
+                with self._alone(attempt.key):
+                    observation = self._look(attempt, open_attempts, waiting)
+                if observation is not None:
+                    found.append(observation)
+            return found
 
-    def _look(self, attempt: Attempt, open_attempts: dict[str, _Open], waiting: list[str]) -> Observation | None:
+    @contextlib.contextmanager
+    def _alone(self, key: str) -> Iterator[None]:
+        """Whatever is wrong with one attempt, the others are looked at all the same."""
+        try:
+            yield
+        except Exception:
+            entry = (self._open or {}).get(key)
+            if entry is None or not entry.is_trouble_told:
+                log.exception("training.attempt_in_trouble", attempt=key)
+            if entry is not None:
+                entry.is_trouble_told = True
+
+    def _look(self, attempt: Attempt, open_attempts: dict[str, OpenAttempt], waiting: list[str]) -> Observation | None:
         entry = open_attempts.get(attempt.key)
         if entry is None:
             outcome = self._outcome(self._folder(attempt))
             return Observation(attempt, Phase.ENDED, outcome.message, outcome) if outcome else None
-        if entry.folder.is_started():
+        if entry.is_started():
             progress = entry.folder.read_progress()
             return Observation(attempt, progress.phase, progress.detail)
         if entry.supervisor is not None:
@@ -179,108 +196,107 @@ class LocalTrainer:
     def _stop(self, attempt: Attempt) -> None:
         folder = self._folder(attempt)
         with self._turn:
-            if not folder.exists() or folder.has_outcome():
+            open_attempts = self._load()
+            self._adopt(folder, open_attempts)
+            entry = open_attempts.get(attempt.key)
+            if entry is None or self._outcome(folder) is not None:
                 return
             folder.request_stop()
             # With nobody there to stop it, it ends here and now; a queued one never starts.
-            if settle(folder, _SUPERVISOR_DIED) is None:
-                supervisor = folder.supervisor()
-                if supervisor is not None and is_alive(supervisor):
-                    os.kill(supervisor.pid, signal.SIGTERM)
+            if settle(folder, entry.stored, _SUPERVISOR_DIED) is None and (supervisor := entry.watch.supervisor()):
+                send([supervisor], signal.SIGTERM)
 
     def _forget(self, attempt: Attempt) -> None:
         folder = self._folder(attempt)
         stored = folder.read_spec()
-        if stored is None or not folder.has_outcome():
-            return
+        with self._turn:
+            if stored is None or self._outcome(folder) is None:
+                return
         ml = folder.ml
         for path in (folder.code, ml / "input", ml / "checkpoints", folder.home, folder.virtual_environment):
             remove_tree(path)
         remove_tree(scratch_folder(folder, stored))
         folder.source.unlink(missing_ok=True)
 
-    def _load(self) -> dict[str, _Open]:
+    def _load(self) -> dict[str, OpenAttempt]:
         """The attempts that have not ended; at the first call, those that an earlier bot left."""
         if self._open is None:
             self._root.mkdir(parents=True, exist_ok=True)
             self._open = {}
             remove_abandoned(self._root)
             for path in self._root.iterdir():
-                self._adopt(AttemptFolder(path), self._open)
+                with self._alone(path.name):
+                    self._adopt(AttemptFolder(path), self._open)
         return self._open
 
-    def _adopt(self, folder: AttemptFolder, open_attempts: dict[str, _Open]) -> None:
+    def _adopt(self, folder: AttemptFolder, open_attempts: dict[str, OpenAttempt]) -> None:
         key = folder.path.name
-        if key in open_attempts or key in self._outcomes or folder.has_outcome():
+        if key in open_attempts or self._outcome(folder) is not None:
             return
         stored = folder.read_spec()
         if stored is not None:
-            open_attempts[key] = _Open(folder, stored.submitted_at)
+            patience = patience_with(stored.spec, self._settings, self._slots, self._overdue_seconds)
+            open_attempts[key] = OpenAttempt(folder, stored, SupervisorWatch(folder, patience))
 
-    def _advance(self, open_attempts: dict[str, _Open]) -> None:
+    def _advance(self, open_attempts: dict[str, OpenAttempt]) -> None:
         """Take notice of what ended, and start what may start."""
-        self._leaving = [supervisor for supervisor in self._leaving if supervisor.poll() is None]
         for key, entry in list(open_attempts.items()):
-            # What the disk refuses for one attempt is tried again at the next look, and must not hold up the others.
-            with contextlib.suppress(OSError):
+            # What the disk refuses for one attempt is tried again at the next look.
+            with self._alone(key):
                 if self._has_ended(entry):
                     del open_attempts[key]
-        free = self._slots - sum(map(_is_active, open_attempts.values()))
+        free = self._slots - sum(entry.is_active() for entry in open_attempts.values())
         if free <= 0:
             return
-        for entry in _in_order(open_attempts):
-            if free > 0 and not _is_active(entry) and entry.start_again_at <= time.monotonic():
+        for entry in in_order(open_attempts.values()):
+            if free > 0 and entry.may_start():
                 self._start(entry)
                 free -= 1
 
-    def _has_ended(self, entry: _Open) -> bool:
-        if entry.supervisor is not None and entry.supervisor.poll() is not None:
-            entry.supervisor = None
-            if not entry.folder.is_started():
-                _note_failed_start(entry)
-        if entry.folder.has_outcome():
-            if entry.supervisor is not None:
-                self._leaving.append(entry.supervisor)
-            return True
+    def _has_ended(self, entry: OpenAttempt) -> bool:
+        folder = entry.folder
         if entry.supervisor is not None:
-            return False
-        if not entry.folder.exists():
-            return True  # somebody deleted it
-        if entry.folder.is_started() or entry.folder.is_stop_requested():
-            return settle(entry.folder, _SUPERVISOR_DIED) is not None
+            if entry.supervisor.poll() is None:
+                return self._end_if_overdue(entry)
+            entry.supervisor = None
+            if not entry.is_started():
+                entry.note_failed_start()
+        if not folder.path.exists():
+            return end_leftovers(folder, entry.stored)  # somebody deleted it
+        if entry.is_started() or folder.has_outcome() or folder.is_stop_requested():
+            return settle(folder, entry.stored, _SUPERVISOR_DIED) is not None or self._end_if_overdue(entry)
         if entry.failed_starts >= _START_TRIES:
-            reason = f"The job's supervisor could not be started; see {entry.folder.supervisor_log}."
-            return settle(entry.folder, reason) is not None
+            reason = f"The job's supervisor could not be started; see {folder.supervisor_log}."
+            return settle(folder, entry.stored, reason) is not None
         return False
 
-    def _start(self, entry: _Open) -> None:
+    def _end_if_overdue(self, entry: OpenAttempt) -> bool:
+        if not entry.watch.is_overdue(time.monotonic()):
+            return False
+        ending, reason = Ending.LOST, _NEVER_STARTED
+        if entry.watch.is_running_seen:
+            ending, reason = Ending.TIME_LIMIT, why_overdue(entry.stored.spec.timeout_seconds)
+        settle_by_force(entry.folder, entry.stored, entry.watch.supervisor(), ending, reason)
+        if entry.supervisor is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                entry.supervisor.wait(_REAP_SECONDS)
+        return True
+
+    def _start(self, entry: OpenAttempt) -> None:
         try:
             entry.supervisor = start_supervisor(entry.folder, self._settings, os.environ)
+            entry.watch.note_child(entry.supervisor.pid)
         except OSError as error:
-            _note_failed_start(entry)
+            entry.note_failed_start()
             with contextlib.suppress(OSError):
                 entry.folder.supervisor_log.write_text(f"{error}\n", encoding="utf-8")
 
     def _outcome(self, folder: AttemptFolder) -> Outcome | None:
         key = folder.path.name
-        outcome = self._outcomes.get(key) or folder.read_outcome()
+        outcome = self._outcomes.get(key) or folder.final_outcome()
         if outcome is not None:
             self._outcomes[key] = outcome
             self._outcomes.move_to_end(key)
             if len(self._outcomes) > _REMEMBERED_OUTCOMES:
                 self._outcomes.popitem(last=False)
         return outcome
-
-
-def _is_active(entry: _Open) -> bool:
-    return entry.supervisor is not None or entry.folder.is_started()
-
-
-def _in_order(open_attempts: dict[str, _Open]) -> list[_Open]:
-    """Oldest first."""
-    return sorted(open_attempts.values(), key=lambda entry: (entry.submitted_at, entry.folder.path.name))
-
-
-def _note_failed_start(entry: _Open) -> None:
-    entry.failed_starts += 1
-    entry.start_again_at = time.monotonic() + 2.0**entry.failed_starts / 4

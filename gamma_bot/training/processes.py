@@ -31,6 +31,7 @@ class Process:
     start: str
     parent: int = field(default=0, compare=False)
     resident_bytes: int = field(default=0, compare=False)
+    is_halted: bool = field(default=False, compare=False)  # by SIGSTOP
 
 
 def read_process(pid: int) -> Process | None:
@@ -46,7 +47,8 @@ def read_process(pid: int) -> Process | None:
     if fields[0] in (b"Z", b"X"):
         return None
     start = f"{_boot()}/{fields[19].decode()}"
-    return Process(pid, start, int(fields[1]), int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
+    resident_bytes = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+    return Process(pid, start, int(fields[1]), resident_bytes, fields[0] == b"T")
 
 
 def is_alive(process: Process) -> bool:
@@ -128,7 +130,10 @@ def adopt_orphans() -> None:
 
 
 def hide_memory() -> None:
-    """Let no other process of the same user read this one's memory and environment (Linux only)."""
+    """Let no other process of the same user read this one's memory and environment (Linux only).
+
+    A program that this process starts is an ordinary one again. Root can read all the same.
+    """
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
@@ -226,5 +231,5 @@ def _ask_ps() -> dict[int, Process]:
     for line in answer.splitlines():
         pid, parent, kibibytes, state, start = line.split(None, 4)
         if not state.startswith("Z") and int(pid) != asked.pid:
-            found[int(pid)] = Process(int(pid), start, int(parent), int(kibibytes) * 1024)
+            found[int(pid)] = Process(int(pid), start, int(parent), int(kibibytes) * 1024, state.startswith("T"))
     return found

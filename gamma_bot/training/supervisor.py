@@ -35,16 +35,16 @@ from gamma_bot.training.virtualenv import (
     trim_download_cache,
 )
 
-_FAILURE_CHARACTERS = 1_024
+_FAILURE_CHARACTERS = 400  # of an outcome's 500
 _LOCK_SECONDS = 5.0  # others hold the lock for a moment to see whether it is free
 
 
 def main(path: str) -> int:
     """Look after the attempt in this folder, if nobody else does or did."""
+    processes.hide_memory()  # before it holds anything worth reading
     settings = LaunchSettings.from_json(sys.stdin.buffer.read())
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123
         os.dup2(nothing.fileno(), 0)
-    processes.hide_memory()
     processes.adopt_orphans()
     folder = AttemptFolder(Path(path))
     end_request = _EndRequest(folder)

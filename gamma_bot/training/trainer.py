@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
+
+# Where below the artifact root a job leaves what is no model.
+OUTPUT_DATA = "output/data/"
 
 Hyperparameter = str | int | float | bool | None
 
@@ -136,6 +139,13 @@ class Trainer(Protocol):
 
     async def artifacts(self, attempt: Attempt) -> Sequence[Artifact]:
         """The files in the attempt's model and output folders."""
+
+    async def open_artifact(self, attempt: Attempt, path: str) -> BinaryIO:
+        """Open one of them for reading.
+
+        Raises:
+            OSError: there is no such artifact any more, or it can't be read.
+        """
 
     async def forget(self, attempt: Attempt) -> None:
         """Free the disk that an ended attempt takes, but for its log and its artifacts."""

@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
+import structlog
 from aiohttp import web
+from markupsafe import Markup, escape
+from pydantic import ValidationError
 
 from gamma_bot.jobs.record import facts_of
-from gamma_bot.reporting.facts import MetricLine
+from gamma_bot.reporting.facts import JobFacts
+from gamma_bot.reporting.log_lines import shorten_paths
 from gamma_bot.reporting.numbers import format_bytes, format_change, format_seconds, format_value
+from gamma_bot.reporting.sections import judged, left_out
 from gamma_bot.reporting.templates import template_folder
-from gamma_bot.store.jobs import Jobs
-from gamma_bot.training.trainer import Attempt, Trainer
+from gamma_bot.reporting.titles import shown_metrics
+from gamma_bot.store.jobs import JobRecord, Jobs
+from gamma_bot.training.trainer import OUTPUT_DATA, Attempt, Trainer
+from gamma_bot.web.charts import chart_parts
 
 _CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _LOG_LINES = 1000
-_WIDTH, _HEIGHT, _MARGIN = 640, 200, 8
+_CHUNK_BYTES = 1 << 18
+_CODE = re.compile(r"`([^`]+)`")
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class ArtifactRow:
+    """A file on a job's page; ``url`` is empty if only MLflow has it."""
+
+    path: str
+    size: int
+    url: str
 
 
 class JobPages:
@@ -43,34 +66,109 @@ class JobPages:
             undefined=jinja2.StrictUndefined,
         )
         self._templates.filters.update(
-            value=format_value, change=format_change, seconds=format_seconds, bytes=format_bytes, chart=chart_paths
+            value=format_value,
+            change=format_change,
+            seconds=format_seconds,
+            bytes=format_bytes,
+            chart=chart_parts,
+            judged=judged,
+            metrics=shown_metrics,
+            prose=prose,
+            left_out=left_out,
         )
 
     def add_routes(self, app: web.Application) -> None:
         """Serve the pages."""
         app.router.add_get("/", self.index)
         app.router.add_get("/jobs/{job}", self.job)
+        app.router.add_get("/jobs/{job}/artifacts/{path:.+}", self.artifact)
         app.router.add_get("/assets/gamma.css", self.style)
 
     async def index(self, _request: web.Request) -> web.Response:
         """The newest jobs."""
-        jobs = [facts_of(job) for job in await self._jobs.recent(50)] if self._listed else []
-        return self._page("jobs.html", jobs=jobs, listed=self._listed)
+        jobs = await self._jobs.recent(50) if self._listed else []
+        return self._page("jobs.html", rows=[(job, _readable_facts(job)) for job in jobs], listed=self._listed)
 
     async def job(self, request: web.Request) -> web.Response:
         """One job."""
         job = await self._jobs.get(request.match_info["job"])
         if job is None:
-            return self._page("missing.html", status=404)
+            return self._missing(
+                "There is no such job here", "The link may be from another Gamma, or of a job removed."
+            )
+        facts = _readable_facts(job)
+        if facts is None:
+            words = f"What is recorded of job {job.id} ({job.state}) was written by another version of Gamma."
+            return self._missing("This job can't be shown", words, status=200)
         trainer = self._trainers.get(job.executor)
-        log: Sequence[str] = ()
+        lines: Sequence[str] = ()
         if trainer is not None:
-            log = await trainer.log_tail(Attempt(job.id, job.attempt), _LOG_LINES)
-        return self._page("job.html", job=facts_of(job), record=job, log=log)
+            attempt = Attempt(job.id, job.attempt)
+            lines = await trainer.log_tail(attempt, _LOG_LINES)
+            lines = shorten_paths(lines, await trainer.source_roots(attempt))
+        artifacts = await self._artifact_rows(job, facts)
+        return self._page("job.html", job=facts, log=lines, log_limit=_LOG_LINES, artifacts=artifacts)
+
+    async def artifact(self, request: web.Request) -> web.StreamResponse:
+        """A file that a job left, as a download: nothing of it is ever shown in Gamma's own name."""
+        job = await self._jobs.get(request.match_info["job"])
+        facts = _readable_facts(job) if job is not None else None
+        path = request.match_info["path"]
+        source = (await self._sources(job, facts)).get(path) if job is not None and facts is not None else None
+        if job is None or source is None:
+            return self._missing("There is no such file here", "It was removed, or only MLflow has it.")
+        try:
+            file = await self._trainers[job.executor].open_artifact(Attempt(job.id, job.attempt), source)
+        except OSError as error:
+            log.warning("artifact.unreadable", job=job.id, path=path, error=str(error))
+            return self._missing("There is no such file here", "It was removed from the machine that trained.")
+        with file:
+            size = await asyncio.to_thread(file.seek, 0, 2)
+            await asyncio.to_thread(file.seek, 0)
+            name = quote(PurePosixPath(path).name, safe="")
+            response = web.StreamResponse(
+                headers={
+                    "Content-Type": "application/octet-stream",
+                    "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+                    "X-Content-Type-Options": "nosniff",
+                    "Content-Security-Policy": _CSP,
+                }
+            )
+            response.content_length = size
+            await response.prepare(request)
+            left = 0 if request.method == "HEAD" else size
+            while left and (chunk := await asyncio.to_thread(file.read, min(left, _CHUNK_BYTES))):
+                await response.write(chunk)
+                left -= len(chunk)
+        return response
 
     async def style(self, _request: web.Request) -> web.FileResponse:
         """The style sheet."""
         return web.FileResponse(Path(template_folder() / "pages" / "gamma.css"))
+
+    async def _artifact_rows(self, job: JobRecord, facts: JobFacts) -> Sequence[ArtifactRow]:
+        sources = await self._sources(job, facts)
+        root = f"/jobs/{quote(job.id)}/artifacts/"
+        return [
+            ArtifactRow(path, size, root + quote(path) if path in sources else "") for path, size in facts.artifacts
+        ]
+
+    async def _sources(self, job: JobRecord, facts: JobFacts) -> Mapping[str, str]:
+        """Of the recorded artifacts those that the trainer still has, each with its path there."""
+        trainer = self._trainers.get(job.executor)
+        if trainer is None or not facts.artifacts:
+            return {}
+        there = {artifact.path for artifact in await trainer.artifacts(Attempt(job.id, job.attempt))}
+        found = {}
+        for path, _ in facts.artifacts:
+            # What a job logged to MLflow as `x` it may have left as `output/data/x`; then only `x` is listed.
+            source = next((name for name in (path, OUTPUT_DATA + path) if name in there), None)
+            if source is not None:
+                found[path] = source
+        return found
+
+    def _missing(self, heading: str, words: str, *, status: int = 404) -> web.Response:
+        return self._page("missing.html", status=status, heading=heading, words=words)
 
     def _page(self, template: str, *, status: int = 200, **values: Any) -> web.Response:
         text = self._templates.get_template(template).render(**values)
@@ -82,22 +180,14 @@ class JobPages:
         return web.Response(text=text, content_type="text/html", status=status, headers=headers)
 
 
-def chart_paths(line: MetricLine) -> Mapping[str, Any]:
-    """The points of a metric's chart in SVG units, this run's and the baseline's, and the range they span."""
-    series = {"run": line.history, "baseline": line.baseline_history}
-    points = [point for history in series.values() for point in history]
-    if len(line.history) < 2:
-        return {}
-    steps, values = [step for step, _ in points], [value for _, value in points]
-    low, high = min(values), max(values)
-    first, last = min(steps), max(steps)
+def prose(text: str) -> Markup:
+    """Words of a report as HTML: what stands between backticks becomes code, all else stays as it is."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text.replace("**", "")))))  # noqa: S704 - escaped before
 
-    def place(history: Sequence[tuple[int, float]]) -> str:
-        return " ".join(
-            f"{_MARGIN + (step - first) / ((last - first) or 1) * (_WIDTH - 2 * _MARGIN):.1f},"
-            f"{_HEIGHT - _MARGIN - (value - low) / ((high - low) or 1) * (_HEIGHT - 2 * _MARGIN):.1f}"
-            for step, value in history
-        )
 
-    placed = {name: place(history) for name, history in series.items()}
-    return {**placed, "low": low, "high": high, "first": first, "last": last, "width": _WIDTH, "height": _HEIGHT}
+def _readable_facts(job: JobRecord) -> JobFacts | None:
+    try:
+        return facts_of(job)
+    except ValidationError as error:
+        log.warning("facts.unreadable", job=job.id, problems=error.error_count())
+        return None

@@ -1,0 +1,185 @@
+"""The durable workflow of a comment with commands: a sign of life, the answers, a reaction that tells the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import structlog
+
+from gamma_bot.commands.answer import Reaction, answer
+from gamma_bot.commands.context import CommandContext
+from gamma_bot.commands.declaration import Registry
+from gamma_bot.commands.desk import Desk
+from gamma_bot.commands.parser import parse_comment
+from gamma_bot.commands.pull import PullContext
+from gamma_bot.commands.roles import Role
+from gamma_bot.config.loader import load
+from gamma_bot.github.gateway import GitHubApp
+from gamma_bot.github.people import role_of
+from gamma_bot.github.repository import Repository
+from gamma_bot.jobs.engine import Steps, Values
+from gamma_bot.jobs.patience import careful
+from gamma_bot.jobs.plan import CONFIG_PATH
+from gamma_bot.reporting.comments import LIMIT
+from gamma_bot.reporting.markdown import Markdown, fit, text
+from gamma_bot.store.surfaces import Surfaces
+
+_UNEXPECTED = Markdown(
+    "Gamma itself failed at this command. Its log has the details; writing the command again may help."
+)
+# The reaction that stays when a comment had several commands: the one that needs a person most.
+_WEIGHT = (Reaction.DONE, Reaction.NOT_ALLOWED, Reaction.NOT_UNDERSTOOD)
+
+_PATIENCE_SECONDS = 120.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Remark:
+    """A comment on a pull request that may hold commands.
+
+    Attributes:
+        guid: its delivery's GUID, which names the workflow.
+        place: where a reaction goes (``issues/comments/ID``); empty where GitHub has none.
+    """
+
+    guid: str
+    installation_id: int
+    repository_id: int
+    repository: str
+    default_branch: str
+    private: bool
+    number: int
+    comment: int
+    place: str
+    author: str
+    body: str
+
+
+class Conversation:
+    """Answers comments.
+
+    Args:
+        on_news: called when something is to be shown.
+    """
+
+    def __init__(
+        self, github: GitHubApp, surfaces: Surfaces, desk: Desk, registry: Registry, on_news: Callable[[], None]
+    ) -> None:
+        self._github = github
+        self._surfaces = surfaces
+        self._desk = desk
+        self._registry = registry
+        self._on_news = on_news
+
+    async def answer(self, steps: Steps, remark: Values) -> Values:
+        """The workflow."""
+        if not parse_comment(str(remark["body"]), self._registry):
+            return {"commands": 0}
+        await steps.step("see", self._careful(self._see), remark)
+        found = await steps.step(
+            "look", self._careful(self._look), remark
+        )  # recorded: a later head must not change what is meant
+        return await steps.step("reply", self._careful(self._reply), remark, found)
+
+    def _careful(self, work: Callable[..., Awaitable[Values]]) -> Callable[..., Awaitable[Values]]:
+        return careful(work, _PATIENCE_SECONDS)
+
+    async def _see(self, values: Values) -> Values:
+        """Twice: GitHub keeps one reaction of a kind."""
+        await self._react(Remark(**values), Reaction.SEEN)
+        return {}
+
+    async def _look(self, values: Values) -> Values:
+        """Twice: only reads."""
+        remark = Remark(**values)
+        installation = self._github.installation(remark.installation_id)
+        repository = Repository(installation, remark.repository)
+        pull = await repository.pull_request(remark.number)
+        role_name, permission = await role_of(installation, remark.repository, remark.author)
+        guard = load(await repository.file(CONFIG_PATH, remark.default_branch) or b"", path=CONFIG_PATH)
+        context = PullContext(
+            installation_id=remark.installation_id,
+            repository_id=remark.repository_id,
+            repository=remark.repository,
+            number=remark.number,
+            head_branch=pull.head_branch,
+            head_sha=pull.head_sha,
+            base_branch=pull.base_branch,
+            from_fork=pull.head_repository_id != remark.repository_id,
+            private=remark.private,
+            default_branch=remark.default_branch,
+        )
+        permissions = dict(guard.config.permissions) if guard.config is not None else {}
+        return {
+            "pull": asdict(context),
+            "role": int(Role.from_role_name(role_name, permission)),
+            "overrides": {name: str(role) for name, role in permissions.items()},
+        }
+
+    async def _reply(self, values: Values, found: Values) -> Values:
+        """Twice: every request has its own key, and the reply is one surface."""
+        remark = Remark(**values)
+        if "failed" in found:
+            answers, worst = [text(f"{found['failed']} {found.get('hint', '')}")], Reaction.NOT_UNDERSTOOD
+        else:
+            answers, worst = await self._answers(remark, found)
+        marker = f"<!-- gamma:reply:{remark.comment} -->"
+        body = fit(Markdown("\n\n".join([marker, f"@{remark.author}", *answers])), LIMIT)
+        await self._surfaces.want(
+            f"reply:{remark.repository_id}:{remark.comment}",
+            kind="reply",
+            job="",
+            installation_id=remark.installation_id,
+            repository=remark.repository,
+            subject=str(remark.number),
+            body={"body": body},
+            as_of=time.time(),
+        )
+        await self._react(remark, worst)
+        return {"commands": len(answers), "reaction": worst.value}
+
+    async def _answers(self, remark: Remark, found: Values) -> tuple[list[Markdown], Reaction]:
+        overrides = {name: Role[role.upper()] for name, role in found["overrides"].items()}
+        answers: list[Markdown] = []
+        worst = Reaction.DONE
+        for parsed in parse_comment(remark.body, self._registry):
+            context = CommandContext(
+                pull=PullContext(**found["pull"]),
+                author=remark.author,
+                role=Role(found["role"]),
+                comment_sha=None,
+                request=f"{remark.repository_id}:{remark.comment}:{parsed.index}",
+                desk=self._desk,
+                registry=self._registry,
+                overrides=overrides,
+            )
+            try:
+                given = await answer(parsed, context)
+                body, reaction = given.body, given.reaction
+            except Exception:
+                # Whatever it was, the person who waits gets an answer.
+                log.exception("command.failed", comment=remark.comment, command=parsed.text)
+                body, reaction = _UNEXPECTED, Reaction.NOT_UNDERSTOOD
+            answers.append(body)
+            worst = max(worst, reaction, key=_WEIGHT.index)
+        return answers, worst
+
+    async def _react(self, remark: Remark, reaction: Reaction) -> None:
+        if remark.place:
+            body: Mapping[str, Any] = {"place": remark.place, "content": reaction.value}
+            await self._surfaces.want(
+                f"reaction:{remark.repository_id}:{remark.place}",
+                kind="reaction",
+                job="",
+                installation_id=remark.installation_id,
+                repository=remark.repository,
+                subject=remark.place,
+                body=body,
+                as_of=time.time(),
+            )
+        self._on_news()

@@ -1,0 +1,256 @@
+"""The desk at work: what commands and buttons ask for, done with jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+
+from gamma_bot.commands.desk import Effective, Preview, Refused, Setting, Started
+from gamma_bot.commands.pull import PullContext
+from gamma_bot.config.branches import matches_branch
+from gamma_bot.config.schema import Scalar
+from gamma_bot.github.errors import GitHubError
+from gamma_bot.github.gateway import GitHubApp
+from gamma_bot.github.repository import Repository
+from gamma_bot.jobs.plan import Mistakes, NothingToRun, Plan, Skip
+from gamma_bot.jobs.push import Push
+from gamma_bot.jobs.record import facts_of
+from gamma_bot.jobs.story import Story
+from gamma_bot.reporting.facts import JobFacts
+from gamma_bot.store.jobs import JobRecord, Jobs
+from gamma_bot.store.pulls import PullRecord, Pulls
+from gamma_bot.training.trainer import Attempt, Trainer
+
+_NO_SAGEMAKER = Refused("This Gamma trains on the machine it runs on: there are no instances to choose.", "")
+
+
+class JobsDesk:
+    """Does what commands ask for. A request has one job, however often it is asked: the job's id is made from it.
+
+    Args:
+        begin: start the workflow of a push.
+        page_url: the address of a job's page.
+    """
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        pulls: Pulls,
+        github: GitHubApp,
+        trainers: Mapping[str, Trainer],
+        story: Story,
+        branches: Sequence[str],
+        *,
+        begin: Callable[[Push], Awaitable[None]],
+        page_url: Callable[[str], str],
+    ) -> None:
+        self._jobs = jobs
+        self._pulls = pulls
+        self._github = github
+        self._trainers = trainers
+        self._story = story
+        self._branches = branches
+        self._begin = begin
+        self._page_url = page_url
+
+    async def jobs(self, pull: PullContext, limit: int = 10) -> Sequence[JobFacts]:
+        """The jobs of a pull request, the newest first."""
+        return [facts_of(job) for job in await self._of(pull, limit)]
+
+    async def log_tail(self, job: str, lines: int) -> Sequence[str]:
+        """The newest lines of a job's log, oldest first."""
+        record = await self._jobs.get(job)
+        trainer = self._trainers.get(record.executor) if record is not None else None
+        if record is None or trainer is None:
+            return ()
+        return await trainer.log_tail(Attempt(record.id, record.attempt), lines)
+
+    async def train(
+        self,
+        pull: PullContext,
+        by: str,
+        *,
+        hyperparameters: Mapping[str, Scalar],
+        instance: str | None,
+        request: str,
+    ) -> Started | Refused:
+        """Train the head commit."""
+        if instance is not None:
+            return _NO_SAGEMAKER
+        if pull.from_fork:
+            return Refused(
+                "This pull request comes from a fork, whose code nobody has looked at yet.",
+                f"A maintainer can allow this one commit: `/gamma approve {pull.head_sha}`",
+            )
+        if not matches_branch(self._branches, pull.head_branch):
+            return Refused(
+                f"`{pull.head_branch}` is no branch that trains.",
+                f"Branches that train: `{', '.join(self._branches)}`.",
+            )
+        return await self._again(pull, by, pull.head_branch, hyperparameters, request)
+
+    async def retry(
+        self,
+        pull: PullContext,
+        by: str,
+        *,
+        hyperparameters: Mapping[str, Scalar],
+        instance: str | None,
+        request: str,
+    ) -> Started | Refused:
+        """Start a new attempt of the newest job, with what it had and the changes that are named."""
+        if instance is not None:
+            return _NO_SAGEMAKER
+        newest = next(iter(await self._of(pull, 1)), None)
+        if newest is None:
+            return Refused("This pull request has no job yet.", "`/gamma train` trains its head commit.")
+        return await self.repeat(newest, by, request, hyperparameters)
+
+    async def stop(self, pull: PullContext, by: str, *, everything: bool, request: str) -> Sequence[JobFacts]:
+        """Stop the newest job, or all; the jobs that are being stopped."""
+        running = [job for job in await self._of(pull, 50) if not job.final]
+        stopped = running if everything else running[:1]
+        for job in stopped:
+            await self.stop_job(job.id, by)
+        return [facts_of(job) for job in stopped]
+
+    async def skip(self, pull: PullContext, by: str, request: str) -> Sequence[JobFacts]:
+        """Leave the head commit untrained and its check neutral; the jobs that this ends."""
+        branch = _branch_of(pull)
+        ended = [job for job in await self._jobs.of_commit(pull.repository_id, pull.head_sha) if not job.final]
+        for job in ended:
+            await self._jobs.ask_to_stop(job.id, why=f"Skipped by `{by}`.")
+        push = await self._push(pull, by, branch, {}, request)
+        await self._begin(replace(push, skip=True, asked_by=""))
+        return [facts_of(job) for job in ended]
+
+    async def approve(self, pull: PullContext, by: str, sha: str, request: str) -> Started | Refused:
+        """Let this one commit of a fork train."""
+        if not pull.from_fork:
+            return Refused("This pull request needs no approval: its branch is in this repository.", "`/gamma train`")
+        if sha != pull.head_sha:
+            return Refused(f"The head is `{pull.head_sha}` now, not the commit that was approved.", "Look at it again.")
+        branch = _branch_of(pull)
+        await self._pulls.seen(
+            PullRecord(pull.repository_id, pull.number, branch, pull.head_sha, pull.base_branch, updated_at=0.0)
+        )
+        return await self._again(pull, by, branch, {}, request)
+
+    async def effective_config(self, pull: PullContext) -> Effective | Refused:
+        """What the head commit would train with, and where each value comes from."""
+        push = await self._push(pull, "somebody", pull.head_branch, {}, "config")
+        try:
+            found = await self._story.configuration(push)
+        except GitHubError as error:
+            return Refused(f"{error}.", "Write the command again in a minute.")
+        if isinstance(found, Mistakes):
+            return Effective((), tuple(found.problems))
+        if isinstance(found, NothingToRun):
+            return Refused("There is neither a gamma.yml nor a train.py.", "`gamma init` writes both.")
+        settings = tuple(Setting(item.name, item.written, item.source) for item in found.settings)
+        return Effective(settings, found.ignored)
+
+    async def simulate(
+        self, pull: PullContext, *, hyperparameters: Mapping[str, Scalar], instance: str | None
+    ) -> Preview | Refused:
+        """What training the head commit would mean; nothing is started."""
+        if instance is not None:
+            return _NO_SAGEMAKER
+        push = await self._push(pull, "somebody", pull.head_branch, hyperparameters, "simulate")
+        try:
+            decision = await self._story.decide(push)
+        except GitHubError as error:
+            return Refused(f"{error}.", "Write the command again in a minute.")
+        match decision:
+            case Mistakes(problems=problems):
+                first = problems[0]
+                return Refused(f"gamma.yml can't be used: {first.message}.", first.hint)
+            case NothingToRun():
+                return Refused("There is neither a gamma.yml nor a train.py.", "`gamma init` writes both.")
+            case Skip(why=why, hint=hint):
+                return Refused(why, hint)
+            case Plan(config=config, command=command, executor=executor):
+                baseline = config.baseline or pull.base_branch
+                job = await self._jobs.newest_of_branch(pull.repository_id, baseline, states=("succeeded",))
+                return Preview(
+                    executor=executor,
+                    command=" ".join(command),
+                    timeout_seconds=config.train.timeout,
+                    memory_bytes=config.train.memory,
+                    instance=None,
+                    estimated_cost=None,
+                    baseline=baseline,
+                    baseline_job=job.id if job is not None else None,
+                    would="refuse" if pull.from_fork else "train",
+                    why="It comes from a fork; a maintainer has to approve it." if pull.from_fork else "",
+                    hyperparameters=config.train.hyperparameters,
+                )
+
+    async def stop_job(self, job: str, by: str) -> str:
+        """Ask a job to end; what became of it, in a few words."""
+        asked = await self._jobs.ask_to_stop(job, why=f"Stopped by `{by}`.", hint="Its metrics and files are kept.")
+        return f"job {job} is being stopped" if asked else f"job {job} is over, or being stopped already"
+
+    async def repeat(
+        self, job: JobRecord, by: str, request: str, hyperparameters: Mapping[str, Scalar] | None = None
+    ) -> Started:
+        """A new attempt of a job, with the changes that are named."""
+        before = Push.from_json(job.push)
+        attempts = [other.attempt for other in await self._jobs.of_commit(job.repository_id, job.head_sha)]
+        push = replace(
+            before,
+            guid=request,
+            attempt=max(attempts, default=0) + 1,
+            hyperparameters={**before.hyperparameters, **(hyperparameters or {})},
+            asked_by=by,
+            skip=False,
+        )
+        return await self._start(push)
+
+    async def _again(
+        self, pull: PullContext, by: str, branch: str, hyperparameters: Mapping[str, Scalar], request: str
+    ) -> Started:
+        return await self._start(await self._push(pull, by, branch, hyperparameters, request))
+
+    async def _start(self, push: Push) -> Started:
+        known = await self._jobs.get(push.job)
+        if known is not None:  # asked before
+            return Started(known.id, known.head_sha, known.attempt, self._page_url(known.id))
+        await self._begin(push)
+        return Started(push.job, push.after, push.attempt, self._page_url(push.job))
+
+    async def _push(
+        self, pull: PullContext, by: str, branch: str, hyperparameters: Mapping[str, Scalar], request: str
+    ) -> Push:
+        """The head commit as a push that somebody asked for; what is known of it comes from its newest job."""
+        known = await self._jobs.of_commit(pull.repository_id, pull.head_sha)
+        last = next(iter(known), None) or next(iter(await self._of(pull, 1)), None)
+        before = Push.from_json(last.push) if last is not None else None
+        repository = Repository(self._github.installation(pull.installation_id), pull.repository)
+        commit = await repository.commit(pull.head_sha) if not known else None
+        return Push(
+            guid=request,
+            installation_id=pull.installation_id,
+            repository_id=pull.repository_id,
+            repository=pull.repository,
+            branch=branch,
+            before=last.before_sha if last is not None and known else "0" * 40,
+            after=pull.head_sha,
+            pusher=by,
+            message=commit.message if commit is not None else before.message if before is not None else "",
+            # A job that is asked for now is the newest of its branch, whatever push its commit came with.
+            pushed_at=max(before.pushed_at if before is not None else 0.0, commit.committed_at if commit else 0.0),
+            html_url=before.html_url if before is not None else commit.html_url if commit is not None else "",
+            default_branch=pull.default_branch,
+            attempt=max((job.attempt for job in known), default=0) + 1,
+            hyperparameters=dict(hyperparameters),
+            asked_by=by,
+        )
+
+    async def _of(self, pull: PullContext, limit: int) -> Sequence[JobRecord]:
+        return await self._jobs.of_branch(pull.repository_id, _branch_of(pull), limit)
+
+
+def _branch_of(pull: PullContext) -> str:
+    """A fork's branch must not pass for one of ours with the same name."""
+    return f"refs/pull/{pull.number}/head" if pull.from_fork else pull.head_branch
