@@ -155,7 +155,7 @@ class Gamma:
         self._webhook.add_routes(app)
         Health({"store": self._store_problem, "engine": self._engine_problem}, self._gauges).add_routes(app)
         JobPages(self.jobs, self.trainers, listed=self.settings.public_url is None).add_routes(app)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.settings.host, self.settings.port, backlog=512)
         await site.start()

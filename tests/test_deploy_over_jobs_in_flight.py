@@ -75,7 +75,7 @@ def recorded_steps(gamma: Gamma, branch: str) -> list[str]:
 
 async def test_jobs_in_flight_end_right_under_a_changed_workflow(stage: Gamma, tmp_path: Path) -> None:
     notes, gate = tmp_path / "notes", tmp_path / "go"
-    old, new = copy_code(tmp_path / "old"), copy_code(tmp_path / "new")
+    new = copy_code(tmp_path / "new")
     change_workflow(new)
 
     def starts(name: str) -> int:
@@ -90,14 +90,14 @@ async def test_jobs_in_flight_end_right_under_a_changed_workflow(stage: Gamma, t
         return await stage.push(f"models/{name}", {"gamma.yml": CONFIG, "train.py": script})
 
     # The old code: one job waits for its training, one is killed right before its training is asked for.
-    await stage.spawn(code=old)
+    await stage.spawn()
     waiting = await push("waiting")
     await stage.running(waiting)
     await stage.eventually(
         lambda: True if recorded_steps(stage, "models/waiting") == OLD_STEPS[:3] else None, "the launch to be recorded"
     )
     await stage.kill()
-    await stage.spawn("before:submit", code=old)
+    await stage.spawn("before:submit")
     launching = await push("launching")
     await stage.killed()
     assert recorded_steps(stage, "models/launching") == OLD_STEPS[:2]

@@ -80,8 +80,10 @@ class Dispatcher:
             except Exception:
                 log.exception("dispatch.crashed")
             # Also without a wake: `gamma deliveries replay` writes from a process of its own.
+            # (Not by wait_for: on Python 3.11 it loses a cancellation that comes together with the wake.)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS)
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._wake.wait()
 
     async def drain(self) -> None:
         """Handle everything that waits, once. What fails is tried again later."""

@@ -24,6 +24,7 @@ Result = TypeVar("Result")
 API_VERSION = "2022-11-28"
 _HEADERS = {"X-GitHub-Api-Version": API_VERSION}
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
+_ANSWER_SECONDS = 30.0
 _READ_TRIES = 3
 _TOKEN_MARGIN_SECONDS = 5 * 60
 
@@ -100,12 +101,12 @@ class GitHubApp:
         raise refused
 
     async def _signed(self, method: str, path: str, key: str) -> Any:
-        async with translated(f"{method} {path}"):
+        async with translated(f"{method} {path}"), asyncio.timeout(_ANSWER_SECONDS):
             token = apps.get_jwt(app_id=self.app_id, private_key=key)
             api = self.api()
             if method == "GET":
-                return await asyncio.wait_for(api.getitem(path, jwt=token, extra_headers=_HEADERS), 30)
-            return await asyncio.wait_for(api.post(path, data={}, jwt=token, extra_headers=_HEADERS), 30)
+                return await api.getitem(path, jwt=token, extra_headers=_HEADERS)
+            return await api.post(path, data={}, jwt=token, extra_headers=_HEADERS)
 
 
 class Installation:
@@ -251,7 +252,8 @@ class Installation:
         token = await self.token()
         try:
             async with translated(route):
-                return await asyncio.wait_for(call(token), 30)
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    return await call(token)
         except Forbidden as error:
             if error.status != 401:
                 raise
@@ -260,7 +262,8 @@ class Installation:
                 self._token = None
             token = await self.token()
             async with translated(route):
-                return await asyncio.wait_for(call(token), 30)
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    return await call(token)
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ An answer that never came may hide a success. So before a create is repeated, th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 import structlog
@@ -52,10 +53,9 @@ class Flusher:
                 wait = None if due is None or self._under_way else max(0.05, due - time.time())
                 if due is not None and self._under_way:
                     wait = max(1.0, due - time.time())
-                try:
-                    await asyncio.wait_for(self._wake.wait(), wait)
-                except TimeoutError:
-                    continue
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._wake.wait()
         finally:
             for task in self._under_way.values():
                 task.cancel()

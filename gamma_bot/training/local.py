@@ -1,8 +1,7 @@
 """Runs attempts on this machine: a folder and a detached supervisor process for each.
 
 The bot may die at any moment. All that counts is in the folders (``attempt_folder.py``), so the next bot over the
-same root finds every attempt again and goes on. A job runs as the bot's own user: this keeps the bot's variables
-from it and ends it reliably, but it is no wall against a job that means harm.
+same root finds every attempt again. A job runs as the bot's own user: this is no wall against one that means harm.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ _REAP_SECONDS = 2.0
 
 
 class LocalTrainer:
-    """The trainer that runs jobs as processes of this machine.
+    """Runs jobs as processes of this machine.
 
     Args:
         root: the folder of all attempts; nothing else may be in it.
@@ -196,9 +195,8 @@ class LocalTrainer:
     def _stop(self, attempt: Attempt) -> None:
         folder = self._folder(attempt)
         with self._turn:
-            open_attempts = self._load()
-            self._adopt(folder, open_attempts)
-            entry = open_attempts.get(attempt.key)
+            self._adopt(folder, self._load())
+            entry = self._load().get(attempt.key)
             if entry is None or self._outcome(folder) is not None:
                 return
             folder.request_stop()
@@ -212,8 +210,8 @@ class LocalTrainer:
         with self._turn:
             if stored is None or self._outcome(folder) is None:
                 return
-        ml = folder.ml
-        for path in (folder.code, ml / "input", ml / "checkpoints", folder.home, folder.virtual_environment):
+        inner = (folder.ml / "input", folder.ml / "checkpoints")
+        for path in (folder.code, *inner, folder.home, folder.virtual_environment):
             remove_tree(path)
         remove_tree(scratch_folder(folder, stored))
         folder.source.unlink(missing_ok=True)
