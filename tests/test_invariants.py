@@ -84,14 +84,15 @@ async def test_i4_killed_around_the_end_on_postgres(
 
 async def killed_around_a_call(gamma: Gamma, folder: Path, method: str, route: str, moment: str) -> None:
     """Kill the bot right before or right after a call took effect; a restart must finish the story."""
-    counter, killed = folder / "starts", asyncio.Event()
+    counter, chosen, killed = folder / "starts", asyncio.Event(), asyncio.Event()
     pull = await branch_with_pull_request(gamma)
     await gamma.spawn()
 
     async def kill(now: str, _record: RequestRecord) -> None:
-        if now == moment and not killed.is_set():
-            killed.set()
+        if now == moment and not chosen.is_set():
+            chosen.set()
             await gamma.kill()
+            killed.set()
 
     gamma.github.on_request(method, route, kill)
     sha = await gamma.push("models/x", {"gamma.yml": CONFIG, "train.py": counting(counter)})
@@ -192,14 +193,14 @@ async def test_i2_a_delivery_handled_twice_late_and_out_of_order_changes_nothing
 
     for delivery in (late, late, early, late, early):
         durable.github.redeliver(delivery)
-    await durable.finished(first)
-    await durable.finished(second)
+    superseded, trained = await durable.finished(first), await durable.finished(second)
     comment = await durable.comment_says(pull, second[:7], "0.6")
     await durable.service.inbox.replay(late.guid)
     await durable.dispatched()
     await durable.flushed()
 
-    assert starts(counter) == 2
+    assert (superseded.conclusion, trained.conclusion) == ("cancelled", "success"), "the newer push is what counts"
+    assert starts(counter) == 1
     assert len(durable.check_runs(first)) == len(durable.check_runs(second)) == 1
     assert (await durable.comment_says(pull, second[:7])) == comment, "the newer push stays the result"
 

@@ -109,6 +109,18 @@ class Repository:
         )
         return [pull_request(item) for item in found]
 
+    async def head_of(self, branch: str) -> str | None:
+        """The SHA that a branch points to now; ``None`` if it is gone.
+
+        Raises:
+            GitHubError
+        """
+        try:
+            found = await self.installation.get(f"{self._path}/git/ref/heads/{quote(branch)}")
+        except NotFound:
+            return None
+        return str(found["object"]["sha"])
+
     async def commit(self, sha: str) -> Commit:
         """One commit.
 

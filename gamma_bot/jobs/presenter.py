@@ -52,13 +52,14 @@ class Presenter:
         key = f"check:{job.id}"
         facts = facts_of(job)
         not_before = 0.0
-        if facts.state in (State.PREPARING, State.RUNNING):
+        report = check_report(facts)
+        if not facts.state.final:
             shown = await self._surfaces.get(key)
             # "Queued" gives way to "preparing", and that to "running", at once; more news of the same can wait.
-            if shown is not None and shown.flushed_at is not None and shown.body.get("status") == "in_progress":
+            if shown is not None and shown.flushed_at is not None and shown.body.get("status") == report.status:
                 begins = facts.state is State.RUNNING and "started_at" not in shown.body
                 not_before = 0.0 if begins else shown.flushed_at + PROGRESS_SECONDS
-        await self._want_check(key, TRAIN_CHECK, job, check_report(facts), not_before=not_before, buttons=True)
+        await self._want_check(key, TRAIN_CHECK, job, report, not_before=not_before, buttons=True)
 
     async def show_mistakes(self, job: JobRecord, problems: Sequence[Problem]) -> None:
         """**gamma / config** fails with every mistake in ``gamma.yml`` at its line."""

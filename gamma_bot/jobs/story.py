@@ -160,9 +160,24 @@ class Story:
             # Somebody who asks for an old commit wants just that one: it neither ends a newer job nor is ended by it.
             if other.final or other.id == own.id or (push.asked_by and other.head_sha != own.head_sha):
                 continue
-            older, newer = sorted((own, other), key=lambda job: (job.pushed_at, job.attempt, job.created_at))
+            older, newer = (own, other) if await self._is_older(own, other) else (other, own)
             why = f"Superseded by `{newer.head_sha[:7]}`, job `{newer.id}`."
             await self._parts.jobs.ask_to_stop(older.id, why=why, hint="The newer job tells the result of this branch.")
+
+    async def _is_older(self, own: JobRecord, other: JobRecord) -> bool:
+        """Whether another job of the branch is of a later push.
+
+        GitHub tells the time of a push in whole seconds, and deliveries come in any order. So within a second it is
+        the chain of commits that tells, and if there are more in between, the branch's head (I6).
+        """
+        if own.pushed_at != other.pushed_at:
+            return own.pushed_at < other.pushed_at
+        if own.head_sha == other.head_sha:
+            return (own.attempt, own.created_at) < (other.attempt, other.created_at)
+        if own.head_sha == other.before_sha or other.head_sha == own.before_sha:
+            return own.head_sha == other.before_sha
+        repository = Repository(self._parts.github.installation(own.installation_id), own.repository)
+        return await repository.head_of(own.branch) != own.head_sha
 
     async def _launch(self, values: Values, plan: Values) -> Values:
         """Twice: the archive is the same, the run is found by its tags, the trainer knows the attempt's name (I3)."""
@@ -173,7 +188,7 @@ class Story:
         config = stored_config(plan)
         attempt = Attempt(push.job, push.attempt)
         archive = self._archive(attempt)
-        job = await self._change(push.job, state=State.PREPARING, facts={"detail": "fetching the code"})
+        job = await self._change(push.job, facts={"detail": "fetching the code"})
         await self._parts.presenter.show_check(job)
         run_id = await self._open_run(push, attempt)
         await self._download(push, archive)

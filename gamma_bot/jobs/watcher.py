@@ -18,6 +18,7 @@ from gamma_bot.jobs.record import dump_facts, facts_of, stored_config
 from gamma_bot.jobs.story import OUTCOME, outcome_message
 from gamma_bot.jobs.verdict import judge_metrics
 from gamma_bot.reporting.facts import MetricLine, State
+from gamma_bot.reporting.log_lines import shorten_paths
 from gamma_bot.store.database import StoreUnavailable
 from gamma_bot.store.jobs import JobRecord, Jobs
 from gamma_bot.tracking.runs import Run, Tracking, TrackingError
@@ -114,11 +115,15 @@ class Watcher:
                 started_at=facts.started_at or time.time(),
                 wall_seconds=time.time() - facts.started_at if facts.started_at else 0.0,
                 metrics=await self._progress(job),
-                log_tail=tuple(await self._trainers[job.executor].log_tail(seen.attempt, 20)),
+                log_tail=await self._log_tail(job, seen.attempt),
             )
         job = await self._jobs.change(job.id, state=state, facts=dump_facts(changed))
         if not job.final:
             await self._presenter.show_check(job)
+
+    async def _log_tail(self, job: JobRecord, attempt: Attempt) -> Sequence[str]:
+        trainer = self._trainers[job.executor]
+        return shorten_paths(await trainer.log_tail(attempt, 20), await trainer.source_roots(attempt))
 
     async def _progress(self, job: JobRecord) -> Sequence[MetricLine]:
         if job.run_id is None:
