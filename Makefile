@@ -11,7 +11,7 @@ demo: $(VENV)/ready
 	@$(BIN)/gamma demo $(ARGS)
 
 test: $(VENV)/ready lint contract-data
-	@$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+	@$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 unit: $(VENV)/ready
 	@$(BIN)/pytest $(ARGS)

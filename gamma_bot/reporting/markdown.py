@@ -61,7 +61,7 @@ def prose(value: object, limit: int = 2000) -> Markdown:
 
 def code(value: object, limit: int = 200) -> Markdown:
     """A code span, in a table or out of one, whatever backticks and bars the text has."""
-    line = plain(value, limit)
+    line = plain(value, limit).strip()
     if not line:
         return Markdown("(empty)")
     if "|" in line:

@@ -35,7 +35,7 @@ class Database:
     def __init__(self, url: str) -> None:
         try:
             self.engine = open_engine(url)
-        except (ArgumentError, ImportError) as error:
+        except (ArgumentError, ImportError, ValueError) as error:
             raise StoreUnavailable(
                 f"GAMMA_DATABASE_URL can't be used ({_reason(error)}); write postgresql://user:password@host/database"
             ) from None
