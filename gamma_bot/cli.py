@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import signal
@@ -258,6 +259,9 @@ def replay_delivery(guid: str) -> None:
 
 
 async def _serve(settings: Settings) -> int:
+    # Thousands of objects are made while modules load, and none goes away: looking for garbage in between is a tenth
+    # of the time until Gamma is ready.
+    gc.disable()
     from gamma_bot.app import Gamma, WrongSettings
     from gamma_bot.github.keys import UnusableKey
     from gamma_bot.startup import parts_of, render
@@ -273,6 +277,8 @@ async def _serve(settings: Settings) -> int:
         click.echo(f"gamma: can't start: {error}", err=True)
         return 1
     click.echo(f"Gamma {__version__} listens on {service.url}\n{render(parts_of(settings, service.url))}", err=True)
+    gc.freeze()
+    gc.enable()
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
