@@ -5,7 +5,7 @@ COPY requirements/uv.txt requirements/runtime.txt requirements/
 RUN python -m venv /opt/gamma \
  && pip install --no-cache-dir --require-hashes -r requirements/uv.txt \
  && uv pip install --no-cache --python /opt/gamma/bin/python --require-hashes --compile-bytecode -r requirements/runtime.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE app.yml ./
 COPY gamma_bot gamma_bot
 COPY templates templates
 # The package itself is built by hatchling in an environment of its own; its dependencies are the pinned ones above.
