@@ -183,7 +183,7 @@ class Gamma:
                 tracking=self.tracking,
                 data_dir=self.settings.data_dir,
                 branches=self.settings.branches,
-                page_url=lambda job: f"{self.url}/jobs/{job}",
+                page_url=self._page_url,
                 patience_seconds=self._patience,
             )
         )
@@ -200,7 +200,7 @@ class Gamma:
             story,
             self.settings.branches,
             begin=train,
-            page_url=lambda job: f"{self.url}/jobs/{job}",
+            page_url=self._page_url,
         )
         conversation = Conversation(github, self.surfaces, desk, build_registry(), flusher.wake)
         engine = Engine(self.settings.engine_url, {"train": story.train, "command": conversation.answer})
@@ -242,6 +242,9 @@ class Gamma:
             asyncio.create_task(part.run(), name=type(part).__name__)
             for part in (self._dispatcher, self._flusher, watcher, sweep)
         ]
+
+    def _page_url(self, job: str) -> str:
+        return f"{self.url}/jobs/{job}"
 
     def _on_stored(self) -> None:
         if self._dispatcher is not None:

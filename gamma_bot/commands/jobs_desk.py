@@ -22,6 +22,7 @@ from gamma_bot.store.pulls import PullRecord, Pulls
 from gamma_bot.training.trainer import Attempt, Trainer
 
 _NO_SAGEMAKER = Refused("This Gamma trains on the machine it runs on: there are no instances to choose.", "")
+_NOTHING_TO_RUN = Refused("There is neither a gamma.yml nor a train.py.", "`gamma init` writes both.")
 
 
 class JobsDesk:
@@ -146,7 +147,7 @@ class JobsDesk:
         if isinstance(found, Mistakes):
             return Effective((), tuple(found.problems))
         if isinstance(found, NothingToRun):
-            return Refused("There is neither a gamma.yml nor a train.py.", "`gamma init` writes both.")
+            return _NOTHING_TO_RUN
         settings = tuple(Setting(item.name, item.written, item.source) for item in found.settings)
         return Effective(settings, found.ignored)
 
@@ -166,7 +167,7 @@ class JobsDesk:
                 first = problems[0]
                 return Refused(f"gamma.yml can't be used: {first.message}.", first.hint)
             case NothingToRun():
-                return Refused("There is neither a gamma.yml nor a train.py.", "`gamma init` writes both.")
+                return _NOTHING_TO_RUN
             case Skip(why=why, hint=hint):
                 return Refused(why, hint)
             case Plan(config=config, command=command, executor=executor):

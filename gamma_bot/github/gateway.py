@@ -77,7 +77,7 @@ class GitHubApp:
             GitHubError
         """
         answer = await self._as_app("POST", f"/app/installations/{installation_id}/access_tokens")
-        ends = _unix(answer["expires_at"])
+        ends = unix_time(answer["expires_at"])
         return str(answer["token"]), ends
 
     def api(self, cache: LRUCache[str, Any] | None = None) -> GitHubAPI:
@@ -310,5 +310,6 @@ def _seconds(text: str) -> float:
     return float(text) if text.strip().isdigit() else 60.0
 
 
-def _unix(text: str) -> float:
+def unix_time(text: str) -> float:
+    """GitHub's "2026-11-23T10:00:00Z" as Unix seconds."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

@@ -7,7 +7,6 @@ import base64
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urljoin
@@ -15,7 +14,7 @@ from urllib.parse import quote, urljoin
 import aiohttp
 
 from gamma_bot.github.errors import GitHubError, NotFound, Rejected
-from gamma_bot.github.gateway import Installation
+from gamma_bot.github.gateway import Installation, unix_time
 
 _LARGEST_ARCHIVE_BYTES = 2 * 1024**3
 _DOWNLOAD_TIMEOUT = aiohttp.ClientTimeout(total=1800, sock_connect=10, sock_read=60)
@@ -130,7 +129,7 @@ class Repository:
         found = await self.installation.get(f"{self._path}/commits/{quote(sha)}?per_page=1")
         return Commit(
             message=str(found["commit"]["message"]),
-            committed_at=_unix(found["commit"]["committer"]["date"]),
+            committed_at=unix_time(found["commit"]["committer"]["date"]),
             html_url=str(found["html_url"]).partition("/commit/")[0],
         )
 
@@ -202,9 +201,5 @@ def pull_request(payload: dict[str, Any]) -> PullRequest:
         head_repository_id=(payload["head"].get("repo") or {}).get("id"),
         base_branch=payload["base"]["ref"],
         state=payload["state"],
-        updated_at=_unix(payload["updated_at"]),
+        updated_at=unix_time(payload["updated_at"]),
     )
-
-
-def _unix(moment: str) -> float:
-    return datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()
