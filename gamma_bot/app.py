@@ -20,7 +20,7 @@ from gamma_bot.events.dispatch import Dispatcher
 from gamma_bot.events.intents import TrainAgain
 from gamma_bot.github.errors import GitHubError
 from gamma_bot.github.gateway import GitHubApp
-from gamma_bot.github.keys import signing_keys
+from gamma_bot.github.keys import SigningKey, signing_keys
 from gamma_bot.ingress.tunnel import Tunnel
 from gamma_bot.ingress.webhook import LARGEST_BODY_BYTES, Webhook
 from gamma_bot.jobs.engine import Engine
@@ -106,8 +106,7 @@ class Gamma:
         hide_memory()  # local jobs run as the same user: they must not read our keys from /proc
         self._lock = _lock(self.settings.data_dir)
         private_key = self.settings.private_key  # before anything is opened: the likeliest mistake of an operator
-        if private_key is not None:
-            signing_keys(private_key)
+        keys = signing_keys(private_key) if private_key is not None else ()
         await asyncio.to_thread(self.database.create_tables)
         self._session = aiohttp.ClientSession()
         self.tracking = self._tracking or open_tracking(
@@ -119,8 +118,8 @@ class Gamma:
         local = LocalTrainer(self.settings.data_dir / "jobs", slots=self.settings.local_jobs)
         self.trainers = self._by_default_first(self._trainers or {"local": local})
         await self._listen()
-        if private_key and self.settings.github_app_id:
-            await self._start_working(private_key, self.settings.github_app_id)
+        if keys and self.settings.github_app_id:
+            await self._start_working(keys, self.settings.github_app_id)
         if self.settings.tunnel_url:
             tunnel = Tunnel(self._session, self.settings.tunnel_url, self._webhook)
             self._tasks.append(asyncio.create_task(tunnel.run(), name="Tunnel"))
@@ -162,13 +161,13 @@ class Gamma:
         port = self._runner.addresses[0][1]
         self.url = self.settings.public_url or f"http://{self.settings.host}:{port}"
 
-    async def _start_working(self, private_key: str, app_id: str) -> None:
+    async def _start_working(self, keys: tuple[SigningKey, ...], app_id: str) -> None:
         assert self._session is not None
         github = GitHubApp(
             self._session,
             api_url=self.settings.github_api_url,
             app_id=app_id,
-            private_key=private_key,
+            keys=keys,
             write_interval_seconds=self._write_interval,
         )
         self._flusher = Flusher(github, self.surfaces)

@@ -115,12 +115,11 @@ async def _github(settings: Settings) -> list[Finding]:
         fix = "run `gamma setup`, or set GAMMA_GITHUB_APP_ID and GAMMA_GITHUB_PRIVATE_KEY (PEM text or the file's path)"
         return [*findings, Finding("GitHub App", False, "not configured", fix)]
     try:
-        key = settings.private_key or ""
-        signing_keys(key)
+        keys = signing_keys(settings.private_key or "")
     except (OSError, UnusableKey) as error:
         return [*findings, Finding("GitHub App", False, str(error), "check GAMMA_GITHUB_PRIVATE_KEY")]
     async with aiohttp.ClientSession() as session:
-        github = GitHubApp(session, api_url=settings.github_api_url, app_id=settings.github_app_id, private_key=key)
+        github = GitHubApp(session, api_url=settings.github_api_url, app_id=settings.github_app_id, keys=keys)
         try:
             app = await github.app()
         except GitHubError as error:

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
+import hypothesis
 import pytest
 import structlog
 from cryptography.hazmat.primitives import serialization
@@ -27,6 +28,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.bot_forks import BotForks
 from tests.harness import CODE, Gamma, gamma_with_repository
+
+# The same examples in every run: who changes nothing gets no other result. GAMMA_HYPOTHESIS=search finds new ones.
+hypothesis.settings.register_profile("suite", derandomize=True, deadline=None, max_examples=50)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=500)
+hypothesis.settings.load_profile(os.environ.get("GAMMA_HYPOTHESIS", "suite"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -81,7 +81,7 @@ class Stage:
     def jwt(self, **claims: Any) -> str:
         now = int(time.time())
         basics = {"iss": str(self.app.id), "iat": now - 60, "exp": now + 540}
-        return jwt.encode({**basics, **claims}, self.app.private_key_pem, algorithm="RS256")
+        return jwt.encode({**basics, **claims}, _loaded(self.app.private_key_pem), algorithm="RS256")
 
     async def token(self, **wanted: Any) -> str:
         path = f"/app/installations/{self.installation.id}/access_tokens"
@@ -137,3 +137,11 @@ async def open_stage(folder: Path) -> AsyncIterator[Stage]:
             assert not failures, failures
     finally:
         await runner.cleanup()
+
+
+@cache
+def _loaded(pem: str) -> rsa.RSAPrivateKey:
+    """Read once: that takes longer than the call it signs."""
+    key = serialization.load_pem_private_key(pem.encode(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return key

@@ -370,7 +370,7 @@ _YAML_SIGNS = st.text(alphabet="ab1:-?[]{},&*!|>'\"%@`#~<. \n\t\r\\Ux\x00\x85\u2
 
 
 @given(st.one_of(st.text(), st.binary(), _YAML_SIGNS, _BLOCK))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150)
 def test_loading_never_raises_and_gives_a_config_or_problems(text: str | bytes) -> None:
     loaded = load(text)
 

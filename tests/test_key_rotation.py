@@ -52,7 +52,7 @@ def _jwt_answers(github: SandboxGitHub) -> list[int]:
 async def test_the_first_key_signs_while_github_knows_it(github: SandboxGitHub, app_key: str, next_key: str) -> None:
     app = _app_with(github, app_key)
     async with aiohttp.ClientSession() as session:
-        gamma = GitHubApp(session, api_url=github.api_url, app_id=str(app.id), private_key=app_key + next_key)
+        gamma = GitHubApp(session, api_url=github.api_url, app_id=str(app.id), keys=signing_keys(app_key + next_key))
         assert (await gamma.app())["slug"] == "gamma"
     assert _jwt_answers(github) == [200]
 
@@ -62,7 +62,7 @@ async def test_a_key_that_github_refuses_is_followed_by_the_next_which_is_rememb
 ) -> None:
     app = _app_with(github, next_key)
     async with aiohttp.ClientSession() as session:
-        gamma = GitHubApp(session, api_url=github.api_url, app_id=str(app.id), private_key=app_key + next_key)
+        gamma = GitHubApp(session, api_url=github.api_url, app_id=str(app.id), keys=signing_keys(app_key + next_key))
         await gamma.app()
         await gamma.app()
     assert _jwt_answers(github) == [401, 200, 200], "the refused key is tried once, not at every call"
@@ -75,7 +75,7 @@ async def test_keys_can_be_changed_back_and_forth_without_a_restart(
     old_public = app.public_key_pem
     new_public = _public(next_key)
     async with aiohttp.ClientSession() as session:
-        gamma = GitHubApp(session, api_url=github.api_url, app_id=str(app.id), private_key=app_key + next_key)
+        gamma = GitHubApp(session, api_url=github.api_url, app_id=str(app.id), keys=signing_keys(app_key + next_key))
         for public in (old_public, new_public, old_public):
             app.public_key_pem = public
             assert (await gamma.app())["slug"] == "gamma"
@@ -87,7 +87,7 @@ async def test_many_calls_at_once_find_the_right_key_together(
 ) -> None:
     app = _app_with(github, next_key)
     async with aiohttp.ClientSession() as session:
-        gamma = GitHubApp(session, api_url=github.api_url, app_id=str(app.id), private_key=app_key + next_key)
+        gamma = GitHubApp(session, api_url=github.api_url, app_id=str(app.id), keys=signing_keys(app_key + next_key))
         found = await asyncio.gather(*(gamma.app() for _ in range(8)))
     assert {app["slug"] for app in found} == {"gamma"}
 
@@ -98,7 +98,7 @@ async def test_without_a_key_that_github_knows_the_refusal_is_told(
     other = _pem(rsa.generate_private_key(public_exponent=65537, key_size=2048))
     app = _app_with(github, other)
     async with aiohttp.ClientSession() as session:
-        gamma = GitHubApp(session, api_url=github.api_url, app_id=str(app.id), private_key=app_key + next_key)
+        gamma = GitHubApp(session, api_url=github.api_url, app_id=str(app.id), keys=signing_keys(app_key + next_key))
         with pytest.raises(Forbidden, match="GitHub answered 401 to GET /app"):
             await gamma.app()
     assert _jwt_answers(github) == [401, 401]

@@ -54,7 +54,7 @@ def test_a_code_span_is_one_code_span_that_reads_as_given(value: str) -> None:
     assert page.outside_code.startswith("before ")
     assert page.outside_code.endswith(" after\n")
     wanted = plain(value, 200).replace("\u200b", "")
-    assert shown(page) == f"before {wanted.strip() or '(empty)'} after" or not wanted.strip()
+    assert shown(page).split() == f"before {wanted} after".split() or not wanted.strip()
 
 
 @given(st.lists(st.tuples(untrusted, untrusted), min_size=1, max_size=4))

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from gamma_bot import doctor
 from gamma_bot.github.gateway import GitHubApp
+from gamma_bot.github.keys import signing_keys
 from gamma_bot.github.manifest import api_url_of, manifest, manifest_text, registration_url, web_url_of
 from gamma_bot.sandbox.dispatch import all_routes
 from gamma_bot.sandbox.faults import Fault, FaultKind
@@ -215,7 +216,7 @@ async def _slug(settings: Settings) -> str:
             session,
             api_url=settings.github_api_url,
             app_id=settings.github_app_id or "",
-            private_key=settings.private_key or "",
+            keys=signing_keys(settings.private_key or ""),
         )
         return str((await gamma.app())["slug"])
 

@@ -12,11 +12,10 @@ from typing import Any, TypeVar
 import aiohttp
 import gidgethub
 from cachetools import LRUCache
-from gidgethub import apps
 from gidgethub.aiohttp import GitHubAPI
 
 from gamma_bot.github.errors import Forbidden, GitHubError, NotFound, Rejected
-from gamma_bot.github.keys import signing_keys
+from gamma_bot.github.keys import SigningKey
 
 Result = TypeVar("Result")
 
@@ -35,11 +34,8 @@ class GitHubApp:
     Args:
         api_url: ``https://api.github.com``, or Enterprise Server's ``https://HOST/api/v3``.
         app_id: the App's id or client id.
-        private_key: PEM text; two keys while one is being rotated out.
+        keys: what signs for the App; two keys while one is being rotated out.
         write_interval_seconds: least time between two writes of an installation (GitHub asks for a second).
-
-    Raises:
-        UnusableKey: the text holds no private key, or one that can't sign.
     """
 
     def __init__(
@@ -48,14 +44,14 @@ class GitHubApp:
         *,
         api_url: str,
         app_id: str,
-        private_key: str,
+        keys: tuple[SigningKey, ...],
         write_interval_seconds: float = 1.0,
     ) -> None:
         self.session = session
         self.api_url = api_url
         self.app_id = app_id
         self.write_interval_seconds = write_interval_seconds
-        self._keys = signing_keys(private_key)
+        self._keys = keys
         self._installations: dict[int, Installation] = {}
 
     def installation(self, installation_id: int) -> Installation:
@@ -100,9 +96,9 @@ class GitHubApp:
         assert refused is not None, "there is at least one key"
         raise refused
 
-    async def _signed(self, method: str, path: str, key: str) -> Any:
+    async def _signed(self, method: str, path: str, key: SigningKey) -> Any:
         async with translated(f"{method} {path}"), asyncio.timeout(_ANSWER_SECONDS):
-            token = apps.get_jwt(app_id=self.app_id, private_key=key)
+            token = key.jwt(self.app_id)
             api = self.api()
             if method == "GET":
                 return await api.getitem(path, jwt=token, extra_headers=_HEADERS)

@@ -227,10 +227,11 @@ def _key_pair(private_key_pem: str | None) -> tuple[str, str]:
         private_key_pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
         ).decode()
-    loaded = serialization.load_pem_private_key(private_key_pem.encode(), None)
-    public = loaded.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    else:  # not checked: that takes longer than everything else here, and the key is the test's own
+        loaded = serialization.load_pem_private_key(private_key_pem.encode(), None, unsafe_skip_rsa_key_validation=True)
+        assert isinstance(loaded, rsa.RSAPrivateKey), "GitHub Apps sign with RSA keys"
+        key = loaded
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return private_key_pem, public.decode()
 
 

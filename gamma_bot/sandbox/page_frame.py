@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -52,8 +53,7 @@ class Frame:
     def __init__(self, forge: Forge) -> None:
         self.forge = forge
         self.stylesheet = (_templates() / "sandbox.css").read_bytes()
-        self._environment = _environment(forge)
-        self._environment.globals["stylesheet_version"] = hashlib.sha256(self.stylesheet).hexdigest()[:12]
+        self._stylesheet_version = hashlib.sha256(self.stylesheet).hexdigest()[:12]
 
     def repository(self, request: web.Request) -> Repository:
         """The repository that the address names."""
@@ -102,17 +102,22 @@ class Frame:
             listed = await self.forge.git.run(repository.git_dir, "rev-list", "--all", "--max-count=20000")
             commits = listed.decode().split()
         nonce = secrets.token_urlsafe(16)
-        text = self._environment.get_template(template).render(
-            revision=self.forge.state.revision,
-            nonce=nonce,
-            request_path=request.rel_url.raw_path + (f"?{request.query_string}" if request.query_string else ""),
-            now=self.forge.state.now(),
-            people=self.people(),
-            person=person,
-            repository=repository,
-            references=RepositoryReferences(self.forge, repository, commits),
-            disabled=_disabled(person, repository),
-            **values,
+        text = (
+            _environment()
+            .get_template(template)
+            .render(
+                stylesheet_version=self._stylesheet_version,
+                revision=self.forge.state.revision,
+                nonce=nonce,
+                request_path=request.rel_url.raw_path + (f"?{request.query_string}" if request.query_string else ""),
+                now=self.forge.state.now(),
+                people=self.people(),
+                person=person,
+                repository=repository,
+                references=RepositoryReferences(self.forge, repository, commits),
+                disabled=_disabled(person, repository),
+                **values,
+            )
         )
         return web.Response(text=text, content_type="text/html", status=status, headers=_headers(nonce))
 
@@ -151,7 +156,9 @@ def _disabled(person: Account | None, repository: Repository | None) -> Markup:
     return Markup(' disabled title="{}"').format(f"{login} has no write access here.")
 
 
-def _environment(forge: Forge) -> jinja2.Environment:
+@cache
+def _environment() -> jinja2.Environment:
+    """The compiled templates, the same for every sandbox of a process."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_templates()),
         autoescape=True,
@@ -164,7 +171,7 @@ def _environment(forge: Forge) -> jinja2.Environment:
         return roll_up(latest_runs(suites_of(repository, sha)))
 
     filters: dict[str, Callable[..., Any]] = {
-        "ago": lambda moment: ago_words(moment, forge.state.now()),
+        "ago": _ago,
         "annotation_count": annotation_count,
         "comment_markdown": _comment_markdown,
         "markdown": _markdown,
@@ -178,9 +185,19 @@ def _environment(forge: Forge) -> jinja2.Environment:
         commit_look=commit_look,
         by_urgency=by_urgency,
         check_href=check_href,
-        run_words=lambda run: run_words(run, forge.state.now()),
+        run_words=_run_words,
     )
     return environment
+
+
+@jinja2.pass_context
+def _ago(context: jinja2.runtime.Context, moment: str) -> str:
+    return ago_words(moment, context["now"])
+
+
+@jinja2.pass_context
+def _run_words(context: jinja2.runtime.Context, run: CheckRun) -> str:
+    return run_words(run, context["now"])
 
 
 @jinja2.pass_context
