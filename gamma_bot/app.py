@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -16,24 +18,33 @@ from aiohttp import web
 from gamma_bot.commands.conversation import Conversation, Remark
 from gamma_bot.commands.jobs_desk import JobsDesk
 from gamma_bot.commands.registry import build_registry
+from gamma_bot.events.catch_up import CatchUp
 from gamma_bot.events.dispatch import Dispatcher
 from gamma_bot.events.intents import TrainAgain
 from gamma_bot.github.errors import GitHubError
 from gamma_bot.github.gateway import GitHubApp
 from gamma_bot.github.keys import SigningKey, signing_keys
+from gamma_bot.github.measures import metrics_of
 from gamma_bot.ingress.tunnel import Tunnel
 from gamma_bot.ingress.webhook import LARGEST_BODY_BYTES, Webhook
 from gamma_bot.jobs.engine import Engine
 from gamma_bot.jobs.flusher import Flusher
+from gamma_bot.jobs.heads import Heads
 from gamma_bot.jobs.presenter import Presenter
 from gamma_bot.jobs.push import Push
+from gamma_bot.jobs.reach import Reach
+from gamma_bot.jobs.scheduler import Scheduler
 from gamma_bot.jobs.story import Parts, Story
 from gamma_bot.jobs.sweep import Sweep
 from gamma_bot.jobs.watcher import Watcher
+from gamma_bot.metrics import Metric, by, only
+from gamma_bot.redaction import redacted
 from gamma_bot.settings import Settings
 from gamma_bot.store.database import Database, StoreUnavailable
 from gamma_bot.store.inbox import Inbox
 from gamma_bot.store.jobs import Jobs
+from gamma_bot.store.pauses import Pauses
+from gamma_bot.store.projects import Place, Projects
 from gamma_bot.store.pulls import PullRecord, Pulls
 from gamma_bot.store.surfaces import Surfaces
 from gamma_bot.tracking.open import open_tracking
@@ -75,10 +86,12 @@ class Gamma:
     ) -> None:
         self.settings = settings
         self.database = Database(settings.store_url)
-        self.inbox = Inbox(self.database, on_stored=self._on_stored)
+        self._redact = partial(redacted, secrets=settings.secrets)
+        self.inbox = Inbox(self.database, on_stored=self._on_stored, redact=self._redact)
         self.jobs = Jobs(self.database)
         self.pulls = Pulls(self.database)
-        self.surfaces = Surfaces(self.database)
+        self.projects = Projects(self.database)
+        self.surfaces = Surfaces(self.database, redact=self._redact)
         self.url = settings.public_url or ""
         self._webhook = Webhook(self.inbox, settings.webhook_secrets)
         self._tracking = tracking
@@ -90,8 +103,11 @@ class Gamma:
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
         self._engine: Engine | None = None
+        self._github: GitHubApp | None = None
         self._dispatcher: Dispatcher | None = None
         self._flusher: Flusher | None = None
+        self._heads: Heads | None = None
+        self.catch_up: CatchUp | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -152,7 +168,7 @@ class Gamma:
     async def _listen(self) -> None:
         app = web.Application(client_max_size=LARGEST_BODY_BYTES)
         self._webhook.add_routes(app)
-        Health({"store": self._store_problem, "engine": self._engine_problem}, self._gauges).add_routes(app)
+        Health({"store": self._store_problem, "engine": self._engine_problem}, self._metrics).add_routes(app)
         JobPages(self.jobs, self.trainers, listed=self.settings.public_url is None).add_routes(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0)
         await self._runner.setup()
@@ -163,12 +179,20 @@ class Gamma:
 
     async def _start_working(self, keys: tuple[SigningKey, ...], app_id: str) -> None:
         assert self._session is not None
-        github = GitHubApp(
+        pauses = Pauses(self.database)
+
+        async def keep_pause(installation_id: int, until: float) -> None:
+            with contextlib.suppress(StoreUnavailable):  # then the next process has to learn it from GitHub
+                await pauses.keep(installation_id, until)
+
+        github = self._github = GitHubApp(
             self._session,
             api_url=self.settings.github_api_url,
             app_id=app_id,
             keys=keys,
             write_interval_seconds=self._write_interval,
+            paused_until=await pauses.running(),
+            on_pause=keep_pause,
         )
         self._flusher = Flusher(github, self.surfaces)
         presenter = Presenter(self.jobs, self.pulls, self.surfaces, self._flusher.wake)
@@ -177,13 +201,14 @@ class Gamma:
                 jobs=self.jobs,
                 pulls=self.pulls,
                 presenter=presenter,
-                github=github,
+                reach=Reach(github, self.projects),
                 trainers=self.trainers,
                 tracking=self.tracking,
                 data_dir=self.settings.data_dir,
                 branches=self.settings.branches,
                 page_url=self._page_url,
                 patience_seconds=self._patience,
+                redact=self._redact,
             )
         )
         flusher = self._flusher
@@ -201,12 +226,14 @@ class Gamma:
             begin=train,
             page_url=self._page_url,
         )
-        conversation = Conversation(github, self.surfaces, desk, build_registry(), flusher.wake)
+        conversation = Conversation(github, self.surfaces, desk, build_registry(), flusher.wake, redact=self._redact)
         engine = Engine(self.settings.engine_url, {"train": story.train, "command": conversation.answer})
         await engine.start()
         self._engine = engine
 
         async def converse(remark: Remark) -> None:
+            # Answers go where the repository is, and this may be the first that is heard of it.
+            await self.projects.meet(Place(remark.repository_id, remark.repository, remark.installation_id))
             await engine.begin("command", f"command-{remark.repository_id}-{remark.comment}", asdict(remark))
 
         async def train_again(asked: TrainAgain) -> str:
@@ -222,24 +249,42 @@ class Gamma:
             if pull.is_open:
                 await presenter.show_comment(pull.repository_id, pull.branch, pull.number, pull.head_sha)
 
+        own_login = _OwnLogin(github)
+        self._heads = Heads(
+            self.jobs,
+            self.inbox,
+            github,
+            engine,
+            self.settings.branches,
+            own_login=own_login,
+            page_url=self._page_url,
+        )
         self._dispatcher = Dispatcher(
             self.inbox,
             self.settings.branches,
-            train=train,
+            train=self._heads.delivered,
             show_pull_request=show_pull_request,
             converse=converse,
             train_again=train_again,
             stop=desk.stop_job,
-            own_login=_OwnLogin(github),
+            own_login=own_login,
             app_id=app_id,
         )
         watcher = Watcher(
             self.jobs, presenter, engine, self.trainers, self.tracking, interval_seconds=self._watch_interval
         )
+        scheduler = Scheduler(self.jobs, presenter, engine, interval_seconds=self._watch_interval)
         sweep = Sweep(self.jobs, presenter, engine, self.trainers, self.tracking)
+        self.catch_up = CatchUp(
+            github,
+            self.inbox,
+            reconcile=self._heads.reconcile,
+            relayed=self.settings.tunnel_url is not None,
+            pause_seconds=self._write_interval,
+        )
         self._tasks = [
             asyncio.create_task(part.run(), name=type(part).__name__)
-            for part in (self._dispatcher, self._flusher, watcher, sweep)
+            for part in (self._dispatcher, self._flusher, watcher, scheduler, sweep, self.catch_up)
         ]
 
     def _page_url(self, job: str) -> str:
@@ -262,14 +307,16 @@ class Gamma:
         dead = [task.get_name() for task in self._tasks if task.done()]
         return f"ended: {', '.join(dead)}" if dead else None
 
-    async def _gauges(self) -> Mapping[str, float]:
-        deliveries = await self.inbox.counts()
-        states = await self.jobs.counts()
-        return {
-            **{f'gamma_deliveries{{state="{state}"}}': float(count) for state, count in deliveries.items()},
-            **{f'gamma_jobs{{state="{state}"}}': float(count) for state, count in states.items()},
-            "gamma_surfaces_dirty": float(await self.surfaces.count_dirty()),
-        }
+    async def _metrics(self) -> Sequence[Metric]:
+        deliveries, jobs = await self.inbox.counts(), await self.jobs.counts()
+        dirty = await self.surfaces.count_dirty()
+        return [
+            Metric("gamma_deliveries", "gauge", "Webhooks by what became of them.", by("state", deliveries)),
+            Metric("gamma_jobs", "gauge", "Jobs by their state.", by("state", jobs)),
+            Metric("gamma_surfaces_dirty", "gauge", "What GitHub does not show yet as it should.", only(dirty)),
+            *(self.catch_up.metrics if self.catch_up is not None else ()),
+            *(metrics_of(self._github) if self._github is not None else ()),
+        ]
 
 
 def _lock(data_dir: Path) -> IO[bytes]:

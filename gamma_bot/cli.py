@@ -10,8 +10,10 @@ import contextlib
 import gc
 import json
 import logging
+import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,10 +24,13 @@ import structlog
 from pydantic import ValidationError
 
 from gamma_bot import __version__
+from gamma_bot.redaction import RedactLines
 from gamma_bot.settings import Settings, with_stored_app
 
 if TYPE_CHECKING:
-    from gamma_bot.store.inbox import Inbox
+    from gamma_bot.store.inbox import DeliveryRecord, Inbox
+
+_END_SECONDS = 5.0
 
 
 def main() -> None:
@@ -73,8 +78,8 @@ def demo(leave: bool, port: int, folder: Path | None) -> None:
 @click.option("--tunnel", metavar="URL", help="Take webhooks from this channel too: for a laptop without an address.")
 def serve(tunnel: str | None) -> None:
     """Take webhooks and train. Everything is configured by GAMMA_… variables or a .env file."""
-    _log_to_stderr(logging.INFO)
     settings = _settings_with_app()
+    _log_to_stderr(logging.INFO, settings.secrets)
     if tunnel:
         settings = settings.model_copy(update={"tunnel_url": _web_address(tunnel, "--tunnel")})
     if settings.tunnel_url and not settings.webhook_secrets:
@@ -167,8 +172,9 @@ def doctor() -> None:
         if not finding.well and finding.fix:
             click.echo(f"       {'':<15} → {finding.fix}")
 
-    _log_to_stderr(logging.ERROR)
-    well = asyncio.run(examine(_settings_with_app(), show))
+    settings = _settings_with_app()
+    _log_to_stderr(logging.ERROR, settings.secrets)
+    well = asyncio.run(examine(settings, show))
     click.echo("All is well." if well else "Gamma can't do its work until this is mended.")
     sys.exit(0 if well else 1)
 
@@ -215,8 +221,8 @@ def list_deliveries(limit: int, state: str | None) -> None:
         if not rows:
             click.echo("No deliveries." if state is None else f"No deliveries are {state}.")
         for row in rows:
-            when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.received_at))
-            click.echo(f"{when}  {row.guid}  {row.event:<22} {row.state:<7} {row.result}")
+            became = " ".join(filter(None, (_tries(row), row.result))).replace("\n", " ")
+            click.echo(f"{_moment(row.received_at)}  {row.guid}  {row.event:<22} {row.state:<7} {became}")
 
     asyncio.run(run())
 
@@ -231,9 +237,9 @@ def show_delivery(guid: str) -> None:
             row = await inbox.find(guid)
         if row is None:
             raise click.ClickException(_no_delivery(guid))
-        click.echo(f"delivery  {row.guid}\nevent     {row.event}\nstate     {row.state} (failed tries: {row.tries})")
+        click.echo(f"delivery  {row.guid}\nevent     {row.event}\nstate     {row.state} {_tries(row)}".rstrip(" :"))
         click.echo(
-            f"result    {row.result or '–'}\nreceived  {time.ctime(row.received_at)}\nsize      {row.size:,} bytes\n"
+            f"result    {row.result or '–'}\nreceived  {_moment(row.received_at)}\nsize      {row.size:,} bytes\n"
         )
         try:
             click.echo(json.dumps(json.loads(row.body), indent=2, ensure_ascii=False))
@@ -256,6 +262,21 @@ def replay_delivery(guid: str) -> None:
         click.echo(f"{row.guid} waits to be handled again; a running `gamma serve` takes it within a few seconds.")
 
     asyncio.run(run())
+
+
+def end_within(seconds: float) -> None:
+    """End this process in so many seconds even if a thread does not want to; what it did last is in its exit code.
+
+    The engine's threads wait for a lost database without end, and Python waits for them. Nothing gets lost without
+    them: whatever was answered or recorded is in the database already, and the rest is done again at the next start.
+    """
+
+    def end() -> None:
+        time.sleep(seconds)
+        click.echo("Ended without the database, which does not answer. What was under way goes on later.", err=True)
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
 
 
 async def _serve(settings: Settings) -> int:
@@ -285,6 +306,7 @@ async def _serve(settings: Settings) -> int:
     await ended.wait()
     click.echo("Stopping; running jobs go on and are found again at the next start.", err=True)
     await service.stop()
+    end_within(_END_SECONDS)
     return 0
 
 
@@ -366,11 +388,23 @@ def _web_address(given: str, option: str) -> str:
     return given.rstrip("/")
 
 
+def _tries(row: DeliveryRecord) -> str:
+    """How often handling a delivery has failed, and when it is tried again; empty for one that never failed."""
+    if not row.tries:
+        return ""
+    count = f"after {row.tries} failed {'try' if row.tries == 1 else 'tries'}"
+    return f"{count}, next at {_moment(row.due_at)}:" if row.state == "stored" else f"{count}:"
+
+
+def _moment(unix_seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_seconds))
+
+
 def _no_delivery(guid: str) -> str:
     return f"no single delivery has a GUID that begins with {guid!r}; `gamma deliveries list` shows them"
 
 
-def _log_to_stderr(level: int) -> None:
+def _log_to_stderr(level: int, secrets: tuple[str, ...] = ()) -> None:
     readable = sys.stderr.isatty()
     structlog.configure(
         processors=[
@@ -381,6 +415,7 @@ def _log_to_stderr(level: int) -> None:
             structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
             if readable
             else structlog.processors.JSONRenderer(),
+            RedactLines(secrets),  # after the renderer: it sees tracebacks and nested values, too
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

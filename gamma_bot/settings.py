@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -98,6 +99,17 @@ class Settings(BaseSettings):
         """All secrets that sign webhooks now; two while one is being rotated out."""
         value = self.github_webhook_secret.get_secret_value() if self.github_webhook_secret else ""
         return tuple(part.strip().encode() for part in value.split(",") if part.strip())
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value that is configured, to be taken out of logs and errors. The private key is none of them:
+        a PEM block is known by its looks."""
+        values = [value.decode() for value in self.webhook_secrets]
+        values += [
+            secret.get_secret_value() for secret in (self.github_client_secret, self.anthropic_api_key) if secret
+        ]
+        values += [urlsplit(url or "").password or "" for url in (self.database_url, self.mlflow_tracking_uri)]
+        return tuple(value for value in values if value)
 
     @property
     def private_key(self) -> str | None:

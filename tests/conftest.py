@@ -34,6 +34,18 @@ hypothesis.settings.register_profile("suite", derandomize=True, deadline=None, m
 hypothesis.settings.register_profile("search", deadline=None, max_examples=500)
 hypothesis.settings.load_profile(os.environ.get("GAMMA_HYPOTHESIS", "suite"))
 
+_RAM_DISK = Path("/dev/shm")
+_NEEDED_BYTES = 4 * 1024**3
+
+
+def pytest_configure() -> None:
+    """Keep the tests' stores in memory where there is plenty: hundreds of them each wait for their disk.
+
+    What the tests kill are processes, never the machine, so that what reached a file is there all the same.
+    """
+    if os.access(_RAM_DISK, os.W_OK) and shutil.disk_usage(_RAM_DISK).free > _NEEDED_BYTES:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_RAM_DISK))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _plain_logs() -> None:
@@ -216,7 +228,16 @@ def _start_postgres(folder: Path) -> tuple[subprocess.Popen[bytes], str, Path]:
     process = subprocess.Popen(
         [
             *(programs / "postgres", "-D", data, "-p", str(port), "-k", folder),
-            *("-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-c", "shared_buffers=32MB"),
+            *(
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "max_connections=200",
+                "-c",
+                "shared_buffers=32MB",
+                "-c",
+                "fsync=off",
+            ),
         ],
         user=user,
         stdout=log,

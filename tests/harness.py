@@ -7,6 +7,7 @@ bounded, and one that runs out prints the history of what GitHub saw.
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 import signal
 import sys
@@ -23,6 +24,8 @@ from gamma_bot.app import Gamma as Service
 from gamma_bot.sandbox.model import App, CheckRun, IssueComment, PullRequest, Repository
 from gamma_bot.sandbox.server import SandboxGitHub
 from gamma_bot.settings import Settings
+from gamma_bot.tracking.runs import Tracking
+from gamma_bot.training.trainer import Trainer
 from tests.bot_forks import BotForks, ForkedBot
 from tests.contract import assert_contract
 
@@ -83,6 +86,8 @@ class Gamma:
             github_webhook_secret=SecretStr(SECRET),
             mlflow_tracking_uri=tracking_uri,
         )
+        self.trainer: Trainer | None = None
+        self.tracking: Tracking | None = None
         self.service: Service | None = None
         self.forks: BotForks | None = None
         self.process: asyncio.subprocess.Process | ForkedBot | None = None
@@ -94,7 +99,12 @@ class Gamma:
         if changes:
             self.settings = self.settings.model_copy(update=changes)
         self.service = Service(
-            self.settings, write_interval_seconds=0.0, watch_interval_seconds=0.05, patience_seconds=patience_seconds
+            self.settings,
+            tracking=self.tracking,
+            trainers={"local": self.trainer} if self.trainer is not None else None,
+            write_interval_seconds=0.0,
+            watch_interval_seconds=0.05,
+            patience_seconds=patience_seconds,
         )
         await self.service.start()
         self.app.hook.url = f"{self.service.url}/webhook"
@@ -109,6 +119,22 @@ class Gamma:
         """Stop and start on the same data."""
         await self.stop()
         await self.start()
+
+    def elsewhere(self, *, private: bool = False, **roles: str) -> Gamma:
+        """The same running bot, in a new repository of another owner: stories that share a bot never meet.
+
+        Args:
+            roles: who may do what there, such as ``ada="write"``.
+        """
+        other = copy.copy(self)
+        number = len(self.github.state.repositories)
+        self.github.create_user(f"team-{number}")
+        other.repository = self.github.create_repository(
+            f"team-{number}", "walker", {"README.md": "# Walker\n"}, private=private, collaborators=roles
+        )
+        # An installation of its own: GitHub's limits count per installation, too.
+        self.github.install(self.app, other.repository)
+        return other
 
     # ── people ──
 
@@ -286,12 +312,13 @@ async def gamma_with_repository(
     *,
     files: Mapping[str, str | bytes] | None = None,
     private: bool = False,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Gamma]:
     """A sandbox GitHub with a repository that has the App; the bot is not started yet.
 
     At the end: no request was outside GitHub's published contract, nothing forbidden was done, nothing is left open.
     """
-    async with SandboxGitHub(folder / "github") as github:
+    async with SandboxGitHub(folder / "github", clock=clock) as github:
         github.create_user("ada")
         repository = github.create_repository(
             "ada", f"walker-{time.monotonic_ns()}", dict(files or {"README.md": "# Walker\n"}), private=private
@@ -311,7 +338,8 @@ async def gamma_with_repository(
         assert github.violations == []
         assert_contract(github.requests)
         names = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        leftover = [name for name in names if name.startswith(("flush ", "Dispatcher", "Flusher", "Watcher", "Sweep"))]
+        own = ("flush ", "Dispatcher", "Flusher", "Watcher", "Scheduler", "Sweep", "CatchUp")
+        leftover = [name for name in names if name.startswith(own)]
         assert leftover == [], "no task is left open"
 
 

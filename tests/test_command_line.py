@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -202,7 +203,7 @@ def test_init_says_git_init_only_where_it_is_needed(run: Run, tmp_path: Path) ->
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A data directory that holds three deliveries: one waits, one is done, one is parked."""
+    """A data directory that holds four deliveries: one waits, one is done, one is parked, one is to be tried again."""
 
     async def fill() -> None:
         database = Database(f"sqlite:///{tmp_path / 'data' / 'gamma.db'}")
@@ -212,11 +213,14 @@ def data(tmp_path: Path) -> Path:
             ("aa11", "ping", b'{"zen": "Keep it logically awesome \\u2603"}'),
             ("aa22", "push", b'{"ref": "refs/heads/models"}'),
             ("bb33", "push", b"\xff no JSON"),
+            ("cc44", "issue_comment", b"{}"),
         ):
             await inbox.offer(Delivery(guid, event, body, 1_700_000_000.0))
         rows = {row.guid: row.seq for row in await inbox.waiting()}
         await inbox.done({rows["aa22"]: "job j0123"})
-        await inbox.failed(rows["bb33"], "KeyError: 'repository'", park=True)
+        await inbox.failed(rows["bb33"], "KeyError: 'repository'", again_in_seconds=None)
+        await inbox.failed(rows["cc44"], "TimeoutError: no answer", again_in_seconds=10)
+        await inbox.failed(rows["cc44"], "ValueError: on\ntwo lines", again_in_seconds=3600)
         inbox.close()
         database.close()
 
@@ -228,8 +232,11 @@ def test_deliveries_are_listed_newest_first_with_what_became_of_them(run: Run, d
     listed = run("deliveries", "list", GAMMA_DATA_DIR=str(data))
 
     assert listed.exit_code == 0
-    parked, done, stored = listed.output.splitlines()
-    assert parked.split()[2:] == ["bb33", "push", "parked", "KeyError:", "'repository'"]
+    again, parked, done, stored = listed.output.splitlines()
+    assert re.search(
+        r"cc44 +issue_comment +stored +after 2 failed tries, next at [-\d]+ [:\d]+: ValueError: on two", again
+    )
+    assert parked.split(maxsplit=5)[2:] == ["bb33", "push", "parked", "after 1 failed try: KeyError: 'repository'"]
     assert done.split()[2:] == ["aa22", "push", "done", "job", "j0123"]
     assert stored.split()[2:] == ["aa11", "ping", "stored"]
 
@@ -238,8 +245,8 @@ def test_deliveries_can_be_narrowed_down(run: Run, data: Path, tmp_path: Path) -
     parked = run("deliveries", "list", "--state", "parked", GAMMA_DATA_DIR=str(data)).output
     newest = run("deliveries", "list", "--limit", "1", GAMMA_DATA_DIR=str(data)).output
 
-    assert parked == newest
-    assert "bb33" in parked
+    assert [line.split()[2] for line in parked.splitlines()] == ["bb33"]
+    assert [line.split()[2] for line in newest.splitlines()] == ["cc44"]
     assert run("deliveries", "list", GAMMA_DATA_DIR=str(tmp_path / "new")).output == "No deliveries.\n"
     assert run("deliveries", "list", "--state", "lost", GAMMA_DATA_DIR=str(data)).exit_code == 2
 
@@ -252,7 +259,11 @@ def test_a_delivery_is_shown_with_its_payload_by_the_beginning_of_its_guid(run: 
     assert "delivery  aa11" in head
     assert "state     stored" in head
     assert json.loads(payload) == {"zen": "Keep it logically awesome ☃"}
-    assert "no JSON" in run("deliveries", "show", "bb33", GAMMA_DATA_DIR=str(data)).output
+    parked = run("deliveries", "show", "bb33", GAMMA_DATA_DIR=str(data)).output
+    assert "state     parked after 1 failed try\nresult    KeyError: 'repository'\n" in parked
+    assert "no JSON" in parked
+    again = run("deliveries", "show", "cc44", GAMMA_DATA_DIR=str(data)).output
+    assert re.search(r"state     stored after 2 failed tries, next at [-\d]+ [:\d]+\nresult    ValueError: on", again)
 
 
 @pytest.mark.parametrize("command", ["show", "replay"])

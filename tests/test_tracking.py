@@ -19,7 +19,7 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from gamma_bot.tracking import addresses, histories, refusals
+from gamma_bot.tracking import addresses, histories, refusals, registry
 from gamma_bot.tracking.embedded import MlflowTracking
 from gamma_bot.tracking.open import open_tracking
 from gamma_bot.tracking.rest import RestTracking
@@ -245,6 +245,34 @@ async def test_a_run_that_someone_deleted_needs_no_closing(store: Store, trackin
     assert store.client().get_run(run_id).info.status == "RUNNING"
 
 
+async def test_a_promoted_run_is_the_champion_and_promoting_it_again_changes_nothing(
+    store: Store, tracking: Tracking, open_run: Open
+) -> None:
+    repository = f"acme/bridge-{store.uri[:4]}.py"
+    assert await tracking.champion(repository) is None, "nobody promoted one"
+    first, second = await open_run(attempt=1), await open_run(attempt=2)
+
+    await asyncio.gather(*(tracking.promote(repository, first, {"gamma.promoted_by": "ada"}) for _ in range(3)))
+    again = await tracking.promote(repository, first, {"gamma.promoted_by": "eve"})
+    assert (again.run_id, again.tags["gamma.promoted_by"]) == (first, "ada")
+
+    await tracking.promote(repository, second, {"gamma.promoted_by": "bob"})
+    await tracking.promote(repository, first, {"gamma.promoted_by": "eve"})
+    found = await tracking.champion(repository)
+
+    assert found is not None
+    assert (found.run_id, found.tags["gamma.promoted_by"]) == (first, "eve")
+    versions = store.client().search_model_versions(f"name = '{registry.model_name(repository)}'")
+    assert sorted(one.run_id for one in versions) == sorted([first, second]), "one version per run"
+    assert await tracking.champion("acme/another") is None
+
+
+async def test_a_run_that_is_gone_can_not_be_promoted(tracking: Tracking) -> None:
+    with pytest.raises(TrackingError):
+        await tracking.promote("acme/gone", "0" * 32, {})
+    assert await tracking.champion("acme/gone") is None
+
+
 async def test_orphans_are_found_and_closed_and_other_peoples_runs_left_alone(
     store: Store, tracking: Tracking, open_run: Open
 ) -> None:
@@ -345,24 +373,24 @@ asyncio.run(start(*sys.argv[1:]))
 
 
 async def test_two_bots_that_start_at_once_make_the_tables_once(tmp_path: Path) -> None:
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401, as in the other process: both are ready to write
+
     uri = f"sqlite:///{tmp_path}/new/mlflow.db"
     pipe = asyncio.subprocess.PIPE
-    bots = [
-        await asyncio.create_subprocess_exec(
-            sys.executable, "-c", BOT, uri, f"job{number}", stdin=pipe, stdout=pipe, stderr=pipe
-        )
-        for number in range(2)
-    ]
-    for bot in bots:
-        assert bot.stdout is not None
-        await bot.stdout.readline()
+    bot = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", BOT, uri, "job0", stdin=pipe, stdout=pipe, stderr=pipe
+    )
+    assert bot.stdout is not None
+    await bot.stdout.readline()
+    here = MlflowTracking(uri, artifact_root=tmp_path)
 
-    (one, said), (other, said_too) = await asyncio.gather(*(bot.communicate(b"go\n") for bot in bots))
+    (other, said), own = await asyncio.gather(
+        bot.communicate(b"go\n"), here.open_run("acme/widgets", "run", {"gamma.job": "job1", "gamma.attempt": "1"})
+    )
 
-    assert [bot.returncode for bot in bots] == [0, 0], (said + said_too).decode()
-    reader = MlflowTracking(uri, artifact_root=tmp_path)
-    assert await reader.open_runs() == {one.decode().strip(): "job0", other.decode().strip(): "job1"}
-    await reader.close()
+    assert bot.returncode == 0, said.decode()
+    assert await here.open_runs() == {other.decode().strip(): "job0", own: "job1"}
+    await here.close()
 
 
 async def test_an_unusable_database_is_said_in_plain_words(tmp_path: Path) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import structlog
 
@@ -18,6 +17,7 @@ from gamma_bot.commands.pull import PullContext
 from gamma_bot.commands.roles import Role
 from gamma_bot.config.loader import load
 from gamma_bot.github.gateway import GitHubApp
+from gamma_bot.github.pacer import Urgency
 from gamma_bot.github.people import role_of
 from gamma_bot.github.repository import Repository
 from gamma_bot.jobs.engine import Steps, Values
@@ -44,7 +44,7 @@ class Remark:
 
     Attributes:
         guid: its delivery's GUID, which names the workflow.
-        place: where a reaction goes (``issues/comments/ID``); empty where GitHub has none.
+        place: where a reaction goes (see ``github/reactions.py``).
     """
 
     guid: str
@@ -65,16 +65,25 @@ class Conversation:
 
     Args:
         on_news: called when something is to be shown.
+        redact: takes secrets out of words that people will read.
     """
 
     def __init__(
-        self, github: GitHubApp, surfaces: Surfaces, desk: Desk, registry: Registry, on_news: Callable[[], None]
+        self,
+        github: GitHubApp,
+        surfaces: Surfaces,
+        desk: Desk,
+        registry: Registry,
+        on_news: Callable[[], None],
+        *,
+        redact: Callable[[str], str],
     ) -> None:
         self._github = github
         self._surfaces = surfaces
         self._desk = desk
         self._registry = registry
         self._on_news = on_news
+        self._redact = redact
 
     async def answer(self, steps: Steps, remark: Values) -> Values:
         """The workflow."""
@@ -87,7 +96,7 @@ class Conversation:
         return await steps.step("reply", self._careful(self._reply), remark, found)
 
     def _careful(self, work: Callable[..., Awaitable[Values]]) -> Callable[..., Awaitable[Values]]:
-        return careful(work, _PATIENCE_SECONDS)
+        return careful(work, _PATIENCE_SECONDS, self._redact)
 
     async def _see(self, values: Values) -> Values:
         """Twice: GitHub keeps one reaction of a kind."""
@@ -134,11 +143,11 @@ class Conversation:
             f"reply:{remark.repository_id}:{remark.comment}",
             kind="reply",
             job="",
-            installation_id=remark.installation_id,
-            repository=remark.repository,
+            repository_id=remark.repository_id,
             subject=str(remark.number),
             body={"body": body},
             as_of=time.time(),
+            urgency=Urgency.FINAL,
         )
         await self._react(remark, worst)
         return {"commands": len(answers), "reaction": worst.value}
@@ -170,16 +179,14 @@ class Conversation:
         return answers, worst
 
     async def _react(self, remark: Remark, reaction: Reaction) -> None:
-        if remark.place:
-            body: Mapping[str, Any] = {"place": remark.place, "content": reaction.value}
-            await self._surfaces.want(
-                f"reaction:{remark.repository_id}:{remark.place}",
-                kind="reaction",
-                job="",
-                installation_id=remark.installation_id,
-                repository=remark.repository,
-                subject=remark.place,
-                body=body,
-                as_of=time.time(),
-            )
+        await self._surfaces.want(
+            f"reaction:{remark.repository_id}:{remark.place}",
+            kind="reaction",
+            job="",
+            repository_id=remark.repository_id,
+            subject=remark.place,
+            body={"place": remark.place, "content": reaction.value},
+            as_of=time.time(),
+            urgency=Urgency.CHANGE if reaction is Reaction.SEEN else Urgency.FINAL,
+        )
         self._on_news()

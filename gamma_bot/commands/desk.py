@@ -63,6 +63,7 @@ class Preview:
         baseline_job: the job on it; ``None`` if there is none yet.
         would: what would become of it now.
         why: the reason, if it would not train; a whole sentence.
+        waits_for: what it would wait for before it starts; empty if it would start at once.
     """
 
     executor: str
@@ -76,6 +77,7 @@ class Preview:
     would: Literal["train", "skip", "refuse"]
     why: str = ""
     hyperparameters: Mapping[str, Scalar] = field(default_factory=dict)
+    waits_for: str = ""
 
 
 class Desk(Protocol):

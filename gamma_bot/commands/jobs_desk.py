@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from gamma_bot.commands.desk import Effective, Preview, Refused, Setting, Started
 from gamma_bot.commands.pull import PullContext
 from gamma_bot.config.branches import matches_branch
-from gamma_bot.config.schema import Scalar
+from gamma_bot.config.schema import GammaConfig, Scalar
 from gamma_bot.github.errors import GitHubError
 from gamma_bot.github.gateway import GitHubApp
 from gamma_bot.github.repository import Repository
 from gamma_bot.jobs.plan import Mistakes, NothingToRun, Plan, Skip
 from gamma_bot.jobs.push import Push
-from gamma_bot.jobs.record import facts_of
+from gamma_bot.jobs.record import facts_of, new_job
 from gamma_bot.jobs.story import Story
+from gamma_bot.jobs.turns import Wait, contenders_of, explain, waits
 from gamma_bot.reporting.facts import JobFacts
-from gamma_bot.store.jobs import JobRecord, Jobs
+from gamma_bot.store.jobs import WAITING, JobRecord, Jobs
 from gamma_bot.store.pulls import PullRecord, Pulls
 from gamma_bot.training.trainer import Attempt, Trainer
 
@@ -173,6 +175,7 @@ class JobsDesk:
             case Plan(config=config, command=command, executor=executor):
                 baseline = config.baseline or pull.base_branch
                 job = await self._jobs.newest_of_branch(pull.repository_id, baseline, states=("succeeded",))
+                wait = await self._wait(push, config)
                 return Preview(
                     executor=executor,
                     command=" ".join(command),
@@ -185,11 +188,15 @@ class JobsDesk:
                     would="refuse" if pull.from_fork else "train",
                     why="It comes from a fork; a maintainer has to approve it." if pull.from_fork else "",
                     hyperparameters=config.train.hyperparameters,
+                    waits_for=explain(wait, push.default_branch) if wait is not None else "",
                 )
 
     async def stop_job(self, job: str, by: str) -> str:
         """Ask a job to end; what became of it, in a few words."""
-        asked = await self._jobs.ask_to_stop(job, why=f"Stopped by `{by}`.", hint="Its metrics and files are kept.")
+        found = await self._jobs.get(job)
+        begun = found is not None and found.run_id is not None
+        hint = "Its metrics and files are kept." if begun else "It had not begun to train."
+        asked = await self._jobs.ask_to_stop(job, why=f"Stopped by `{by}`.", hint=hint)
         return f"job {job} is being stopped" if asked else f"job {job} is over, or being stopped already"
 
     async def repeat(
@@ -207,6 +214,12 @@ class JobsDesk:
             skip=False,
         )
         return await self._start(push)
+
+    async def _wait(self, push: Push, config: GammaConfig) -> Wait | None:
+        """What a job would wait for if it came now."""
+        job = new_job(push, details_url="", now=time.time())
+        job = replace(job, turn=WAITING, plan={"config": config.model_dump(mode="json")})
+        return waits(contenders_of([*await self._jobs.unfinished(), job]))[job.id]
 
     async def _again(
         self, pull: PullContext, by: str, branch: str, hyperparameters: Mapping[str, Scalar], request: str
@@ -239,8 +252,9 @@ class JobsDesk:
             after=pull.head_sha,
             pusher=by,
             message=commit.message if commit is not None else before.message if before is not None else "",
-            # A job that is asked for now is the newest of its branch, whatever push its commit came with.
-            pushed_at=max(before.pushed_at if before is not None else 0.0, commit.committed_at if commit else 0.0),
+            # A job that is asked for now is the newest of its branch, whatever push its commit came with, and also if
+            # that push is yet to arrive: then it is older than the wish.
+            pushed_at=max(before.pushed_at if before is not None else 0.0, 0.0 if known else time.time()),
             html_url=before.html_url if before is not None else commit.html_url if commit is not None else "",
             default_branch=pull.default_branch,
             attempt=max((job.attempt for job in known), default=0) + 1,

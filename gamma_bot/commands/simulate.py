@@ -55,6 +55,7 @@ def _plan(preview: Preview) -> Markdown:
     values = ", ".join(code(f"{name}={written(value)}") for name, value in preview.hyperparameters.items())
     job = f", job {code(preview.baseline_job)}" if preview.baseline_job else ", which has no finished job yet"
     rows = [
+        ("Waits first", prose(preview.waits_for)),
         ("Executor", code(preview.executor)),
         ("Command", code(preview.command)),
         ("Hyperparameters", values or "none"),

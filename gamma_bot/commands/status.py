@@ -8,7 +8,7 @@ from gamma_bot.commands.context import CommandContext, Reply
 from gamma_bot.commands.declaration import command
 from gamma_bot.commands.job_words import NO_JOBS, job_link
 from gamma_bot.commands.roles import Role
-from gamma_bot.reporting.facts import JobFacts
+from gamma_bot.reporting.facts import JobFacts, State
 from gamma_bot.reporting.markdown import Markdown, code, table, text
 from gamma_bot.reporting.numbers import format_seconds, format_value
 from gamma_bot.reporting.sections import commit_link, judged
@@ -41,7 +41,7 @@ async def status(context: CommandContext, args: StatusArgs) -> Reply:
         [
             job_link(each),
             commit_link(each),
-            f"{mark(each)} {each.state.value}",
+            f"{mark(each)} {_state(each)}",
             format_seconds(each.wall_seconds) if each.wall_seconds is not None else "",
             _primary(each),
         ]
@@ -49,6 +49,10 @@ async def status(context: CommandContext, args: StatusArgs) -> Reply:
     ]
     shown = table(["Job", "Commit", "State", "Ran for", "Primary metric"], rows, "lllrl")
     return Reply(Markdown(f"{headline}\n\n{shown}"))
+
+
+def _state(facts: JobFacts) -> str:
+    return "waiting" if facts.waits and facts.state is State.QUEUED else facts.state.value
 
 
 def _primary(facts: JobFacts) -> str:

@@ -30,8 +30,8 @@ def understand(event: str, guid: str, payload: Mapping[str, Any]) -> Intent:
         number, place = issue["number"], f"issues/comments/{int(written['id'])}"
     else:
         number = payload["pull_request"]["number"]
-        # REST has no reactions for a review as a whole; its answer is the sign of life there.
-        place = f"pulls/comments/{int(written['id'])}" if event == "pull_request_review_comment" else ""
+        comment = event == "pull_request_review_comment"
+        place = f"pulls/comments/{int(written['id'])}" if comment else f"node/{written['node_id']}"
     return RunCommands(
         Remark(
             guid=guid,

@@ -22,9 +22,13 @@ from gamma_bot.store.database import StoreUnavailable
 from gamma_bot.store.inbox import DeliveryRecord, Inbox
 from gamma_bot.store.pulls import PullRecord
 
-_MOST_TRIES = 5
+# How long what could not be handed on waits until it is tried again; after the last of them it is parked.
+_WAITS_SECONDS = (2.0, 10.0, 60.0, 300.0)
 _LOOK_SECONDS = 2.0
 _LARGE_BYTES = 256 * 1024
+
+# What a delivery can be about; one of anything else means nothing to Gamma, and is not missed.
+EVENTS = ("push", "pull_request", *comment.EVENTS, *check.EVENTS)
 
 log = structlog.get_logger()
 
@@ -33,7 +37,7 @@ class Dispatcher:
     """Takes deliveries from the inbox in the order of their arrival.
 
     Args:
-        train: start the job of a push; starting it twice starts one.
+        train: start the job of a push, once; the id of the job that trains it.
         show_pull_request: record a pull request and let its comment follow.
         converse: answer the commands of a comment; the same comment again is answered once.
         train_again, stop: what buttons ask for; what became of it, in a few words.
@@ -46,7 +50,7 @@ class Dispatcher:
         inbox: Inbox,
         branches: Sequence[str],
         *,
-        train: Callable[[Push], Awaitable[None]],
+        train: Callable[[Push], Awaitable[str]],
         show_pull_request: Callable[[PullRecord], Awaitable[None]],
         converse: Callable[[Remark], Awaitable[None]],
         train_again: Callable[[TrainAgain], Awaitable[str]],
@@ -86,7 +90,7 @@ class Dispatcher:
                     await self._wake.wait()
 
     async def drain(self) -> None:
-        """Handle everything that waits, once. What fails is tried again later."""
+        """Handle everything whose time has come, once. What fails is tried again later, and holds up nothing."""
         after = 0
         while batch := await self._inbox.waiting(after=after):
             results: dict[int, str] = {}
@@ -99,21 +103,22 @@ class Dispatcher:
             after = batch[-1].seq
 
     async def _handle(self, delivery: DeliveryRecord, results: dict[int, str]) -> None:
+        # A payload that no code of ours expected must neither stop the others nor vanish, and it never changes: it is
+        # parked at once. Handing on can fail for reasons that pass.
+        waits: Sequence[float] = ()
         try:
             intent = await self._understand(delivery)
-            result = await self._hand_on(intent)
+            waits = _WAITS_SECONDS[delivery.tries :]
+            results[delivery.seq] = await self._hand_on(intent)
         except StoreUnavailable:
             raise
         except Exception as error:
-            # A payload that no code of ours expected must neither stop the others nor vanish: it is parked.
-            park = delivery.tries + 1 >= _MOST_TRIES
-            log.exception("dispatch.failed", delivery=delivery.guid, event_name=delivery.event, parked=park)
-            await self._inbox.failed(delivery.seq, f"{type(error).__name__}: {error}", park=park)
-        else:
-            results[delivery.seq] = result
+            wait = next(iter(waits), None)
+            log.exception("dispatch.failed", delivery=delivery.guid, event_name=delivery.event, again_in_seconds=wait)
+            await self._inbox.failed(delivery.seq, f"{type(error).__name__}: {error}", again_in_seconds=wait)
 
     async def _understand(self, delivery: DeliveryRecord) -> Intent:
-        if delivery.event not in ("push", "pull_request", *comment.EVENTS, *check.EVENTS):
+        if delivery.event not in EVENTS:
             return Ignored(f"{delivery.event} means nothing to Gamma")
         try:
             large = len(delivery.body) > _LARGE_BYTES
@@ -133,9 +138,9 @@ class Dispatcher:
     async def _hand_on(self, intent: Intent) -> str:
         match intent:
             case TrainPush(push=found):
-                await self._train(found)
-                log.info("dispatch.train", delivery=found.guid, repo=found.repository, job=found.job)
-                return f"job {found.job}"
+                job = await self._train(found)
+                log.info("dispatch.train", delivery=found.guid, repo=found.repository, job=job)
+                return f"job {job}"
             case PullRequestSeen(pull=pull):
                 await self._show_pull_request(pull)
                 return f"pull request {pull.number} {'open' if pull.is_open else 'closed'}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from gamma_bot.github.gateway import Installation
+from gamma_bot.github.installation import Installation
 
 Body = Mapping[str, Any]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gamma_bot.github.gateway import Installation
+from gamma_bot.github.installation import Installation
 
 
 async def find(installation: Installation, repository: str, number: int, marker: str) -> int | None:

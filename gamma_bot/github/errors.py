@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gamma_bot.redaction import redacted
+
 
 @dataclass(eq=False)  # not frozen: Python writes the traceback into a raised exception
 class GitHubError(Exception):
@@ -20,6 +22,10 @@ class GitHubError(Exception):
     message: str
     route: str
     retry_after_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        # Its words reach logs, the store and comments. They may be those of a proxy that repeats what it was sent.
+        self.message, self.route = redacted(self.message), redacted(self.route)
 
     def __str__(self) -> str:
         status = f"answered {self.status}" if self.status else "did not answer"
@@ -46,3 +52,10 @@ class Forbidden(GitHubError):
 
 class Rejected(GitHubError):
     """422 or another 4xx: GitHub understood and refused."""
+
+
+class Held(GitHubError):
+    """Not sent: GitHub asked us to wait, or what is left of the hour's calls is kept for what matters more."""
+
+    def __str__(self) -> str:
+        return f"{self.route} was not sent to GitHub: {self.message}"

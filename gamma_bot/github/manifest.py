@@ -14,8 +14,9 @@ import yaml
 from cachetools import LRUCache
 from gidgethub.aiohttp import GitHubAPI
 
+from gamma_bot.github.answers import translated
+from gamma_bot.github.client import API_VERSION
 from gamma_bot.github.errors import GitHubError
-from gamma_bot.github.gateway import API_VERSION, translated
 
 _TRIES = 3
 _LOGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})")

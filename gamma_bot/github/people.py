@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from gamma_bot.github.errors import NotFound
-from gamma_bot.github.gateway import Installation
+from gamma_bot.github.installation import Installation
 
 
 async def role_of(installation: Installation, repository: str, login: str) -> tuple[str, str]:

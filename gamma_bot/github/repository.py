@@ -13,8 +13,9 @@ from urllib.parse import quote, urljoin
 
 import aiohttp
 
+from gamma_bot.github.answers import unix_time
 from gamma_bot.github.errors import GitHubError, NotFound, Rejected
-from gamma_bot.github.gateway import Installation, unix_time
+from gamma_bot.github.installation import Installation
 
 _LARGEST_ARCHIVE_BYTES = 2 * 1024**3
 _DOWNLOAD_TIMEOUT = aiohttp.ClientTimeout(total=1800, sock_connect=10, sock_read=60)
@@ -35,11 +36,24 @@ class PullRequest:
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit: its message, when it was committed (Unix seconds), and the repository's address for people."""
+    """A commit: its message, when it was committed (Unix seconds), and the repository's address for people.
+
+    Attributes:
+        author: the author's login; the name in the commit where GitHub knows no account.
+    """
 
     message: str
     committed_at: float
     html_url: str
+    author: str = ""
+
+
+@dataclass(frozen=True)
+class About:
+    """A repository itself: when any of its branches was last pushed to (Unix seconds), and its default branch."""
+
+    pushed_at: float
+    default_branch: str
 
 
 @dataclass(frozen=True)
@@ -131,7 +145,17 @@ class Repository:
             message=str(found["commit"]["message"]),
             committed_at=unix_time(found["commit"]["committer"]["date"]),
             html_url=str(found["html_url"]).partition("/commit/")[0],
+            author=str((found.get("author") or {}).get("login") or found["commit"]["author"]["name"]),
         )
+
+    async def about(self) -> About:
+        """The repository as it is now.
+
+        Raises:
+            GitHubError
+        """
+        found = await self.installation.get(self._path)
+        return About(pushed_at=unix_time(found["pushed_at"]), default_branch=str(found["default_branch"]))
 
     async def pull_request(self, number: int) -> PullRequest:
         """A pull request as it is now.

@@ -9,8 +9,7 @@ import structlog
 
 from gamma_bot.config.schema import GammaConfig
 from gamma_bot.github.errors import GitHubError
-from gamma_bot.github.gateway import GitHubApp
-from gamma_bot.github.repository import Repository
+from gamma_bot.jobs.reach import Reach
 from gamma_bot.jobs.record import facts_of
 from gamma_bot.jobs.verdict import Conclusion as Verdict
 from gamma_bot.jobs.verdict import conclude, judge_metrics
@@ -39,11 +38,11 @@ class Evidence:
 class Conclusion:
     """Gathers the facts of a job that is over."""
 
-    def __init__(self, tracking: Tracking, jobs: Jobs, pulls: Pulls, github: GitHubApp) -> None:
+    def __init__(self, tracking: Tracking, jobs: Jobs, pulls: Pulls, reach: Reach) -> None:
         self._tracking = tracking
         self._jobs = jobs
         self._pulls = pulls
-        self._github = github
+        self._reach = reach
 
     async def facts(
         self, job: JobRecord, outcome: Outcome, config: GammaConfig, baseline_branch: str, evidence: Evidence
@@ -112,8 +111,8 @@ class Conclusion:
     async def _changes(self, job: JobRecord, base_sha: str) -> tuple[ChangedFile, ...]:
         if not base_sha.strip("0") or base_sha == job.head_sha:
             return ()
-        repository = Repository(self._github.installation(job.installation_id), job.repository)
         try:
+            repository = await self._reach.repository(job.repository_id)
             found = await repository.changes(base_sha, job.head_sha)
         except GitHubError as error:
             # The verdict does not depend on the diff: it is told without it.

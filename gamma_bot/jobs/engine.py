@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 import logging
 import sqlite3
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
@@ -111,13 +112,20 @@ class Engine:
         status = await DBOS.get_workflow_status_async(workflow_id)
         return status is not None and status.status in ("PENDING", "ENQUEUED")
 
-    async def stop(self) -> None:
-        """Let go of everything. Workflows under way stay pending and go on at the next start."""
+    async def stop(self, *, longest_seconds: float = 5.0) -> None:
+        """Let go of everything. Workflows under way stay pending and go on at the next start.
+
+        DBOS's threads wait for a lost database without end. After ``longest_seconds`` they are left to themselves.
+        """
         from dbos import DBOS
 
         # DBOS had made its own thread pool the loop's default one, and shuts it down: what is under way needs another.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="gamma"))
-        await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
+        letting_go = threading.Thread(target=DBOS.destroy, kwargs={"destroy_registry": True}, daemon=True)
+        letting_go.start()
+        await asyncio.to_thread(letting_go.join, longest_seconds)
+        if letting_go.is_alive():
+            log.warning("engine.left_behind", after_seconds=longest_seconds, why="its database does not answer")
 
 
 class _DbosSteps:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from dataclasses import dataclass
 
 import structlog
 
 from gamma_bot.github import checks, comments, reactions
-from gamma_bot.github.errors import GitHubError, NotFound
-from gamma_bot.github.gateway import GitHubApp, Installation
+from gamma_bot.github.errors import GitHubError, Held, NotFound
+from gamma_bot.github.gateway import GitHubApp
+from gamma_bot.github.installation import Installation
+from gamma_bot.github.pacer import Ticket, Urgency, Withdrawn
 from gamma_bot.store.database import StoreUnavailable
 from gamma_bot.store.surfaces import Surface, Surfaces
 
@@ -25,6 +28,20 @@ _GIVEN_UP_SECONDS = 24 * 3600.0
 log = structlog.get_logger()
 
 
+@dataclass(eq=False)
+class _Flush:
+    """A flush that is under way.
+
+    Attributes:
+        version: what it sends of its surface; 0 until that is read.
+        ticket: with what its writes wait for their turn.
+    """
+
+    task: asyncio.Task[None]
+    version: int = 0
+    ticket: Ticket | None = None
+
+
 class Flusher:
     """Sends dirty surfaces to GitHub, one call per surface at a time."""
 
@@ -32,7 +49,8 @@ class Flusher:
         self._github = github
         self._surfaces = surfaces
         self._wake = asyncio.Event()
-        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._under_way: dict[str, _Flush] = {}
+        self._since: dict[str, int] = {}  # since when a surface waits whose older news was withdrawn
 
     def wake(self) -> None:
         """There may be something new to show."""
@@ -57,16 +75,20 @@ class Flusher:
                     async with asyncio.timeout(wait):
                         await self._wake.wait()
         finally:
-            for task in self._under_way.values():
+            tasks = [flush.task for flush in self._under_way.values()]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _start_due(self) -> None:
         for surface in await self._surfaces.dirty(time.time()):
-            if surface.key not in self._under_way:
+            under_way = self._under_way.get(surface.key)
+            if under_way is None:
                 task = asyncio.create_task(self._flush(surface.key), name=f"flush {surface.key}")
-                self._under_way[surface.key] = task
+                self._under_way[surface.key] = _Flush(task)
                 task.add_done_callback(lambda _, key=surface.key: self._finished(key))  # type: ignore[misc]
+            elif under_way.ticket is not None and surface.desired > under_way.version:
+                under_way.ticket.withdraw()  # old news, unless it is being sent already; its end starts the newer one
 
     def _finished(self, key: str) -> None:
         del self._under_way[key]
@@ -77,7 +99,10 @@ class Flusher:
             # Read now: what the list of dirty ones said can be older than a flush that has just ended.
             surface = await self._surfaces.get(key)
             if surface is not None and surface.desired > surface.flushed:
-                await self._flush_now(surface)
+                flush = self._under_way[key]
+                flush.version = surface.desired
+                flush.ticket = Ticket(Urgency(surface.urgency), since=self._since.pop(key, None))
+                await self._flush_now(surface, flush.ticket)
         except StoreUnavailable as error:
             log.warning("flush.store_unavailable", error=str(error), surface=key)
             await asyncio.sleep(_PAUSE_SECONDS)
@@ -95,12 +120,18 @@ class Flusher:
         except StoreUnavailable:
             return  # it stays dirty and due
 
-    async def _flush_now(self, surface: Surface) -> None:
-        installation = self._github.installation(surface.installation_id)
+    async def _flush_now(self, surface: Surface, ticket: Ticket) -> None:
+        installation = self._github.installation(surface.installation_id).writing_with(ticket)
         try:
             github_id = await self._show(installation, surface)
             await self._surfaces.flushed(surface, github_id)
+        except Withdrawn:
+            await self._surfaces.not_tried(surface)
+            if ticket.since is not None:  # newer news must not send it to the end of the line again and again
+                self._since[surface.key] = ticket.since
         except GitHubError as error:
+            if isinstance(error, Held) and not ticket.begun:
+                await self._surfaces.not_tried(surface)
             await self._failed(surface, error)
 
     async def _failed(self, surface: Surface, error: GitHubError) -> None:
@@ -112,18 +143,24 @@ class Flusher:
         elif not error.passes_by_itself and surface.failures >= 4:
             # Removed, forbidden or refused: it will hardly change, and must not take the writes of what can be shown.
             wait = 60.0 if surface.failures < 10 else _GIVEN_UP_SECONDS
-        log.warning(
-            "flush.failed", surface=surface.key, job=surface.job, error=str(error), retry_seconds=round(wait, 1)
-        )
+        tell = log.info if isinstance(error, Held) else log.warning
+        tell("flush.failed", surface=surface.key, job=surface.job, error=str(error), retry_seconds=round(wait, 1))
         await self._surfaces.failed(surface, str(error), time.time() + wait)
 
-    async def _show(self, installation: Installation, surface: Surface) -> int:
+    async def _show(self, installation: Installation, surface: Surface) -> int | None:
         match surface.kind:
             case "check":
                 return await self._show_check(installation, surface)
             case "reaction":
-                place, content = str(surface.body["place"]), str(surface.body["content"])
-                return await reactions.put(installation, surface.repository, place, content, surface.github_id)
+                await self._surfaces.trying(surface)
+                return await reactions.put(
+                    installation,
+                    surface.repository,
+                    str(surface.body["place"]),
+                    str(surface.body["content"]),
+                    surface.github_id,
+                    unsure=surface.tried > surface.flushed,
+                )
             case _:
                 return await self._show_comment(installation, surface)
 

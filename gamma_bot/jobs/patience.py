@@ -17,11 +17,14 @@ from gamma_bot.tracking.runs import TrackingError
 log = structlog.get_logger()
 
 
-def careful(work: Callable[..., Awaitable[Values]], patience_seconds: float) -> Callable[..., Awaitable[Values]]:
+def careful(
+    work: Callable[..., Awaitable[Values]], patience_seconds: float, redact: Callable[[str], str]
+) -> Callable[..., Awaitable[Values]]:
     """A step that never raises: its value has ``failed`` and ``hint`` where it could not do its work.
 
     Args:
         patience_seconds: how long it goes on trying while GitHub, MLflow or the store are out of reach.
+        redact: takes secrets out of the words of an error, which people will read.
     """
 
     async def run(*args: Any) -> Values:
@@ -33,7 +36,7 @@ def careful(work: Callable[..., Awaitable[Values]], patience_seconds: float) -> 
                 passing = not isinstance(error, GitHubError) or error.passes_by_itself
                 asked = getattr(error, "retry_after_seconds", None) or 0.0
                 if not passing or time.monotonic() + wait > deadline:
-                    return _explain(error)
+                    return {name: redact(words) for name, words in _explain(error).items()}
                 log.warning("step.waits", step=work.__name__, error=str(error), retry_seconds=max(wait, asked))
                 await asyncio.sleep(max(wait, asked))
                 wait = min(60.0, wait * 2)

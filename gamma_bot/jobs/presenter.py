@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from gamma_bot.config.errors import Problem
+from gamma_bot.github.pacer import Urgency
 from gamma_bot.jobs.record import facts_of
 from gamma_bot.reporting.checks import (
     check_report,
@@ -47,13 +48,17 @@ class Presenter:
         self._surfaces = surfaces
         self._on_news = on_news
 
-    async def show_check(self, job: JobRecord) -> None:
-        """The check run of a job tells what is recorded of it."""
+    async def show_check(self, job: JobRecord, *, at_once: bool = False) -> None:
+        """The check run of a job tells what is recorded of it.
+
+        Args:
+            at_once: although the status stays the same, this news can't wait.
+        """
         key = f"check:{job.id}"
         facts = facts_of(job)
         not_before = 0.0
         report = check_report(facts)
-        if not facts.state.final:
+        if not facts.state.final and not at_once:
             shown = await self._surfaces.get(key)
             # "Queued" gives way to "preparing", and that to "running", at once; more news of the same can wait.
             if shown is not None and shown.flushed_at is not None and shown.body.get("status") == report.status:
@@ -95,11 +100,11 @@ class Presenter:
             f"comment:{repository_id}:{number}",
             kind="comment",
             job=newest.id,
-            installation_id=newest.installation_id,
-            repository=newest.repository,
+            repository_id=repository_id,
             subject=str(number),
             body={"body": body},
             as_of=max(newest.updated_at, previous.updated_at if previous is not None else 0.0),
+            urgency=Urgency.FINAL if facts_of(newest).state.final else Urgency.CHANGE,
         )
         self._on_news()
 
@@ -138,11 +143,11 @@ class Presenter:
             key,
             kind="check",
             job=job.id,
-            installation_id=job.installation_id,
-            repository=job.repository,
+            repository_id=job.repository_id,
             subject=name,
             body=body,
             as_of=job.updated_at,
+            urgency=_urgency(report, not_before),
             not_before=not_before,
         )
         if wanted:
@@ -166,6 +171,12 @@ def _annotations(report: CheckReport) -> Sequence[dict[str, object]]:
             annotation["end_column"] = item.end_column or item.start_column
         found.append(annotation)
     return found
+
+
+def _urgency(report: CheckReport, not_before: float) -> Urgency:
+    if report.conclusion is not None:
+        return Urgency.FINAL
+    return Urgency.PROGRESS if not_before else Urgency.CHANGE
 
 
 def _iso(moment: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 SKIP_MARKER = "[skip gamma]"
@@ -49,6 +49,11 @@ class Push:
     def job(self) -> str:
         """The id of the job that this push is: the same however often the delivery comes (I3)."""
         return "j" + hashlib.sha256(self.guid.encode()).hexdigest()[:12]
+
+    def moved(self, repository: str, installation_id: int) -> Push:
+        """The same push to the repository as it is called now, through the installation that it has now."""
+        html_url = self.html_url.removesuffix(self.repository) + repository if self.html_url else ""
+        return replace(self, repository=repository, installation_id=installation_id, html_url=html_url)
 
     def to_json(self) -> dict[str, Any]:
         """The push as plain JSON values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -56,8 +57,12 @@ def new_job(push: Push, *, details_url: str, now: float) -> JobRecord:
 
 
 def facts_of(job: JobRecord) -> JobFacts:
-    """What a report may say of a job, as last recorded."""
-    return _facts().validate_python(dict(job.facts))
+    """What a report may say of a job, as last recorded, under the name that its repository has now."""
+    facts = _facts().validate_python(dict(job.facts))
+    if facts.repo == job.repository:
+        return facts
+    commit_url = facts.commit_url.replace(f"/{facts.repo}/commit/", f"/{job.repository}/commit/")
+    return replace(facts, repo=job.repository, commit_url=commit_url)
 
 
 def dump_facts(facts: JobFacts) -> Mapping[str, Any]:

@@ -18,7 +18,6 @@ import structlog
 from gamma_bot.config.branches import matches_branch
 from gamma_bot.config.effective import Effective
 from gamma_bot.github.errors import GitHubError
-from gamma_bot.github.gateway import GitHubApp
 from gamma_bot.github.repository import Repository
 from gamma_bot.jobs.conclusion import Conclusion, Evidence
 from gamma_bot.jobs.engine import Steps, Values
@@ -37,15 +36,18 @@ from gamma_bot.jobs.plan import (
 )
 from gamma_bot.jobs.presenter import Presenter
 from gamma_bot.jobs.push import Push
+from gamma_bot.jobs.reach import Reach
 from gamma_bot.jobs.record import dump_facts, facts_of, new_job, stored_config
+from gamma_bot.jobs.turns import may_have_to_wait, may_start
+from gamma_bot.redaction import redacted
 from gamma_bot.reporting.facts import State
-from gamma_bot.store.jobs import JobRecord, Jobs
+from gamma_bot.store.jobs import TAKEN, WAITING, JobRecord, Jobs
 from gamma_bot.store.pulls import PullRecord, Pulls
 from gamma_bot.tracking.addresses import tracking_environment
 from gamma_bot.tracking.runs import RunStatus, Tracking, TrackingError
 from gamma_bot.training.trainer import Attempt, Ending, Outcome, Trainer, TrainingSpec
 
-OUTCOME = "outcome"
+TURN, OUTCOME = "turn", "outcome"
 # A job's own time limit ends it long before; this only bounds how long a workflow can sleep.
 _LONGEST_JOB_SECONDS = 60 * 24 * 3600.0
 
@@ -61,18 +63,20 @@ class Parts:
         branches: patterns of branches that train; the first one is the default baseline.
         page_url: the address of a job's page, by job id.
         patience_seconds: how long a step goes on trying while GitHub, MLflow or the store are out of reach.
+        redact: takes secrets out of words that people will read.
     """
 
     jobs: Jobs
     pulls: Pulls
     presenter: Presenter
-    github: GitHubApp
+    reach: Reach
     trainers: Mapping[str, Trainer]
     tracking: Tracking
     data_dir: Path
     branches: tuple[str, ...]
     page_url: Callable[[str], str]
     patience_seconds: float = 900.0
+    redact: Callable[[str], str] = redacted
 
 
 class Story:
@@ -80,12 +84,14 @@ class Story:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._conclusion = Conclusion(parts.tracking, parts.jobs, parts.pulls, parts.github)
+        self._conclusion = Conclusion(parts.tracking, parts.jobs, parts.pulls, parts.reach)
 
     async def train(self, steps: Steps, push: Values) -> Values:
         """The workflow. Its result is the job's final state, in a word."""
         await steps.step("open", self._careful(self._open), push)  # the Checks tab shows it as queued
         plan = await steps.step("plan", self._careful(self._plan), push)  # gamma.yml at the head commit
+        if plan.get("waits"):  # recorded with the plan, so that a job without it has no step more than ever
+            await steps.receive(TURN, _LONGEST_JOB_SECONDS)  # sleeps; the scheduler wakes it, to start or to end
         if plan.get("go"):
             launched = await steps.step("launch", self._careful(self._launch), push, plan)
             if launched.get("stopped"):
@@ -114,8 +120,7 @@ class Story:
     async def _plan(self, values: Values) -> Values:
         """Twice: only reads, and writes the same again."""
         push = Push.from_json(values)
-        repository = self._repository(push)
-        decision, _ = await asyncio.gather(self.decide(push), self._refresh_pulls(push, repository))
+        decision, _ = await asyncio.gather(self.decide(push), self._refresh_pulls(push))
         match decision:
             case Plan(config=config, command=command, executor=executor, notices=notices):
                 if config.concurrency == "supersede":
@@ -133,9 +138,13 @@ class Story:
                     timeout_seconds=config.train.timeout,
                     plan=plan,
                     facts={"executor": executor, "command": " ".join(command), "baseline_branch": baseline},
+                    **({} if may_have_to_wait(config) else {"turn": TAKEN}),
                 )
+                waits = may_have_to_wait(config) and await self._parts.jobs.ask_for_turn(push.job, may_start)
                 if notices:
                     await self._parts.presenter.show_notices(job, notices)
+                if waits:  # the scheduler says in a moment what for
+                    return {"go": True, "waits": True, **plan}
                 await self._parts.presenter.show_comments(job)
                 return {"go": True, **plan}
             case Skip(why=why, hint=hint):
@@ -176,20 +185,26 @@ class Story:
             return (own.attempt, own.created_at) < (other.attempt, other.created_at)
         if own.head_sha == other.before_sha or other.head_sha == own.before_sha:
             return own.head_sha == other.before_sha
-        repository = Repository(self._parts.github.installation(own.installation_id), own.repository)
+        repository = await self._parts.reach.repository(own.repository_id)
         return await repository.head_of(own.branch) != own.head_sha
 
     async def _launch(self, values: Values, plan: Values) -> Values:
         """Twice: the archive is the same, the run is found by its tags, the trainer knows the attempt's name (I3)."""
         push = Push.from_json(values)
         job = await self._job(push.job)
+        if job.turn == WAITING:  # woken to end, or by nobody
+            days = _LONGEST_JOB_SECONDS / 86400
+            await self._parts.jobs.ask_to_stop(push.job, why=f"Its turn did not come in {days:.0f} days.")
+            return {"stopped": True}
         if job.stop:
             return {"stopped": True}
         config = stored_config(plan)
         attempt = Attempt(push.job, push.attempt)
         archive = self._archive(attempt)
-        job = await self._change(push.job, facts={"detail": "fetching the code"})
+        job = await self._change(push.job, turn=TAKEN, facts={"detail": "fetching the code", "waits": False})
         await self._parts.presenter.show_check(job)
+        if plan.get("waits"):
+            await self._parts.presenter.show_comments(job)  # they still say what it waits for
         run_id = await self._open_run(push, attempt)
         await self._download(push, archive)
         # Recorded before the job can exist anywhere, so that whatever comes of it has a place.
@@ -245,7 +260,7 @@ class Story:
                 facts = await self._conclusion.facts(job, outcome, config, plan["baseline"], evidence)
                 if outcome.ending is Ending.STOPPED and job.stop:
                     facts = replace(facts, why=job.stop["why"], hint=job.stop["hint"])
-                await self._refresh_pulls(push, self._repository(push))
+                await self._refresh_pulls(push)
             job = await self._parts.jobs.change(push.job, state=facts.state, facts=dump_facts(facts))
         await self._parts.presenter.show_check(job)
         await self._parts.presenter.show_comments(job)
@@ -262,15 +277,19 @@ class Story:
             await trainer.stop(
                 attempt
             )  # nothing may go on that GitHub shows as over; one it does not know is no matter
-        await self._end(push.job, State.FAILED, str(reason["failed"]), str(reason.get("hint", "")))
+        job = await self._job(push.job)
+        if job.stop:  # it was to end anyway, and what failed may be due to the same cause (a suspended installation)
+            state, why, hint = State.CANCELLED, job.stop["why"], job.stop["hint"]
+        else:
+            state, why, hint = State.FAILED, str(reason["failed"]), str(reason.get("hint", ""))
+        job = await self._end(push.job, state, why, hint)
         await asyncio.to_thread(self._archive(attempt).unlink, missing_ok=True)
-        job = await self._parts.jobs.get(push.job)
-        if job is not None and job.run_id is not None:
+        if job.run_id is not None:
             try:
-                await self._parts.tracking.close_run(job.run_id, RunStatus.FAILED)
+                await self._parts.tracking.close_run(job.run_id, RunStatus.KILLED if job.stop else RunStatus.FAILED)
             except TrackingError as error:
                 log.warning("run.left_open", job=push.job, error=str(error))
-        return {"state": State.FAILED}
+        return {"state": state}
 
     async def decide(self, push: Push) -> Decision:
         """What would become of a push; nothing is started.
@@ -292,7 +311,7 @@ class Story:
         return configure(push, await self._read_files(push))
 
     async def _read_files(self, push: Push) -> Files:
-        repository = self._repository(push)
+        repository = await self._repository(push)
         head, default = await asyncio.gather(
             repository.file(CONFIG_PATH, push.after, just_pushed=True),
             repository.file(CONFIG_PATH, push.default_branch),
@@ -303,12 +322,13 @@ class Story:
             None, default, has_script=await repository.file(DEFAULT_SCRIPT, push.after, just_pushed=True) is not None
         )
 
-    async def _refresh_pulls(self, push: Push, repository: Repository) -> None:
+    async def _refresh_pulls(self, push: Push) -> None:
         """A webhook about a pull request can be missing or late; what GitHub says now is right (I6)."""
         if push.branch.startswith("refs/pull/"):
             return  # a fork's: its branch is not here
         known = await self._parts.pulls.of_branch(push.repository_id, push.branch)
         try:
+            repository = await self._repository(push)
             found = await repository.pull_requests_of(push.branch)
         except GitHubError as error:
             # The comment then follows the webhooks alone; the job does not depend on it.
@@ -345,7 +365,7 @@ class Story:
 
     async def _download(self, push: Push, archive: Path) -> None:
         if not archive.exists():
-            await self._repository(push).download(push.after, archive)
+            await (await self._repository(push)).download(push.after, archive)
 
     async def _close_run(self, job: JobRecord, outcome: Outcome) -> None:
         if job.run_id is None:
@@ -375,14 +395,15 @@ class Story:
         assert job is not None, "a job is opened before anything else happens to it"
         return job
 
-    def _repository(self, push: Push) -> Repository:
-        return Repository(self._parts.github.installation(push.installation_id), push.repository)
+    async def _repository(self, push: Push) -> Repository:
+        # Not by the push's own name and installation: both may have changed since.
+        return await self._parts.reach.repository(push.repository_id)
 
     def _archive(self, attempt: Attempt) -> Path:
         return self._parts.data_dir / "sources" / f"{attempt.key}.tar.gz"
 
     def _careful(self, work: Callable[..., Awaitable[Values]]) -> Callable[..., Awaitable[Values]]:
-        return careful(work, self._parts.patience_seconds)
+        return careful(work, self._parts.patience_seconds, self._parts.redact)
 
 
 def outcome_message(outcome: Outcome) -> Values:

@@ -20,7 +20,7 @@ from gamma_bot.jobs.verdict import judge_metrics
 from gamma_bot.reporting.facts import MetricLine, State
 from gamma_bot.reporting.log_lines import shorten_paths
 from gamma_bot.store.database import StoreUnavailable
-from gamma_bot.store.jobs import JobRecord, Jobs
+from gamma_bot.store.jobs import WAITING, JobRecord, Jobs
 from gamma_bot.tracking.runs import Run, Tracking, TrackingError
 from gamma_bot.training.trainer import Attempt, Ending, Observation, Outcome, Phase, Trainer
 
@@ -67,7 +67,11 @@ class Watcher:
         """Observe all unfinished jobs once."""
         jobs = {job.id: job for job in await self._jobs.unfinished()}
         for name, trainer in self._trainers.items():
-            own = {Attempt(job.id, job.attempt): job for job in jobs.values() if job.executor == name}
+            own = {
+                Attempt(job.id, job.attempt): job
+                for job in jobs.values()
+                if job.executor == name and job.turn != WAITING  # no trainer has heard of one that waits
+            }
             observed = {seen.attempt: seen for seen in await trainer.observe(list(own))} if own else {}
             for attempt, job in own.items():
                 try:

@@ -118,6 +118,7 @@ class JobFacts:
     Attributes:
         why: for a final state, one plain sentence: what happened (never empty when failed, cancelled, skipped).
         hint: what the reader can do next, if there is something (a file to add, a command to type).
+        waits: it may not start yet; ``detail`` says what it waits for.
         gate_failed: the metric whose gate in gamma.yml failed, if one did.
         wall_seconds: how long the command ran; ``None`` if it never did.
         printed_tracebacks: the places that tracebacks in the log of a run that went on to its end point to.
@@ -142,6 +143,7 @@ class JobFacts:
     why: str = ""
     hint: str = ""
     detail: str = ""
+    waits: bool = False
     exit_code: int | None = None
     queued_at: float = 0.0
     started_at: float | None = None

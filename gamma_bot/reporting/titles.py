@@ -78,7 +78,7 @@ def shown_metrics(facts: JobFacts) -> list[MetricLine]:
 def _title(facts: JobFacts) -> str:
     match facts.state:
         case State.QUEUED:
-            return _with_detail("Queued", facts.detail)
+            return _with_detail("Waiting" if facts.waits else "Queued", facts.detail)
         case State.PREPARING:
             return _with_detail("Preparing", facts.detail)
         case State.RUNNING:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from gamma_bot.sandbox import reactions
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
 from gamma_bot.sandbox.call import Answer, ApiError, Call, Route, UserActor, invalid, not_found
 from gamma_bot.sandbox.events import emit_comment
 from gamma_bot.sandbox.forge import Forge
 from gamma_bot.sandbox.model import Account, App, Issue, IssueComment, PullRequest, Repository
+from gamma_bot.sandbox.reactions import reaction_routes
 from gamma_bot.sandbox.shapes_issues import comment_json, issue_json
+from gamma_bot.sandbox.urls import Urls
 
 MAXIMUM_BODY = 65_536
+
+
+class _Dated(Protocol):
+    updated_at: str
+
+
+Dated = TypeVar("Dated", bound=_Dated)
 
 
 async def get_issue(call: Call) -> Answer:
@@ -21,9 +32,7 @@ async def get_issue(call: Call) -> Answer:
 async def list_comments(call: Call) -> Answer:
     issue = _issue(call)
     _require(call, issue, "read")
-    since = call.query.get("since", "")
-    comments = [comment for comment in call.repository.comments_on(issue.number) if comment.updated_at >= since]
-    return Answer(200, [comment_json(call.forge.urls, comment) for comment in call.page(comments)])
+    return answer_comments(call, call.repository.comments_on(issue.number), comment_json)
 
 
 async def create_comment(call: Call) -> Answer:
@@ -44,7 +53,7 @@ async def get_comment(call: Call) -> Answer:
 async def update_comment(call: Call) -> Answer:
     comment = _comment(call)
     _require(call, comment.issue, "write")
-    _require_author(call, comment)
+    require_author(call, comment.author)
     edit_comment(call.forge, comment, call.text_field("body", "IssueComment") or "", call.account)
     return Answer(200, comment_json(call.forge.urls, comment))
 
@@ -52,21 +61,9 @@ async def update_comment(call: Call) -> Answer:
 async def delete_comment(call: Call) -> Answer:
     comment = _comment(call)
     _require(call, comment.issue, "write")
-    _require_author(call, comment)
+    require_author(call, comment.author)
     remove_comment(call.forge, comment, call.account)
     return Answer(204)
-
-
-async def list_reactions(call: Call) -> Answer:
-    return reactions.answer_list(call, _comment(call))
-
-
-async def create_reaction(call: Call) -> Answer:
-    return reactions.answer_create(call, _comment(call))
-
-
-async def delete_reaction(call: Call) -> Answer:
-    return reactions.answer_delete(call, _comment(call))
 
 
 def add_issue(forge: Forge, repository: Repository, author: Account, title: str, body: str | None) -> Issue:
@@ -114,6 +111,25 @@ def remove_comment(forge: Forge, comment: IssueComment, by: Account) -> None:
     emit_comment(forge, comment, "deleted", by)
 
 
+def answer_comments(call: Call, comments: Sequence[Dated], shape: Callable[[Urls, Dated], dict[str, Any]]) -> Answer:
+    """The page of these comments that was asked for, of those that changed since the time that was asked for."""
+    since = call.query.get("since", "")
+    found = [comment for comment in comments if comment.updated_at >= since]
+    return Answer(200, [shape(call.forge.urls, comment) for comment in call.page(found)])
+
+
+def require_author(call: Call, author: Account) -> None:
+    """A person may change their own comments, and with write access all; an App likewise.
+
+    Raises:
+        ApiError: 403.
+    """
+    if author is call.account:
+        return
+    if isinstance(call.actor, UserActor) and not call.repository.may(call.account.login, "write"):
+        raise ApiError(403, "You must be the author of the comment or have write access.")
+
+
 def check_body(body: str) -> None:
     """Refuse what is longer than GitHub takes.
 
@@ -145,16 +161,7 @@ def _require(call: Call, issue: Issue, level: str) -> None:
     call.require(f"issues:{level}", *pull)
 
 
-def _require_author(call: Call, comment: IssueComment) -> None:
-    """A person may change their own comments, and with write access all; an App likewise."""
-    if comment.author is call.account:
-        return
-    if isinstance(call.actor, UserActor) and not call.repository.may(call.account.login, "write"):
-        raise ApiError(403, "You must be the author of the comment or have write access.")
-
-
 _COMMENT = "/repos/{owner}/{repo}/issues/comments/{comment_id}"
-_READ, _WRITE = ("issues:read",), ("issues:write",)
 
 ROUTES = (
     Route("GET", "/repos/{owner}/{repo}/issues/{issue_number}", get_issue),
@@ -164,7 +171,5 @@ ROUTES = (
     Route("PATCH", _COMMENT, update_comment),
     Route("DELETE", _COMMENT, delete_comment),
     # Reactions on a comment need the permission for issues, even on a pull request.
-    Route("GET", f"{_COMMENT}/reactions", list_reactions, needs=_READ),
-    Route("POST", f"{_COMMENT}/reactions", create_reaction, needs=_WRITE, content=True),
-    Route("DELETE", f"{_COMMENT}/reactions/{{reaction_id}}", delete_reaction, needs=_WRITE),
+    *reaction_routes(_COMMENT, _comment, "issues"),
 )

@@ -20,23 +20,29 @@ if TYPE_CHECKING:
 Subject = IssueComment | Review | ReviewComment
 
 # A part of GitHub's schema, under its names.
-_SCHEMA = """
+SCHEMA = """
+scalar BigInt
 scalar DateTime
+scalar URI
 interface Node { id: ID! }
 interface Minimizable { isMinimized: Boolean! minimizedReason: String viewerCanMinimize: Boolean! }
-interface Reactable { id: ID! viewerCanReact: Boolean! }
+interface Reactable { id: ID! reactionGroups: [ReactionGroup!] viewerCanReact: Boolean! }
 type IssueComment implements Node & Minimizable & Reactable {
-  id: ID! fullDatabaseId: String body: String! url: String
+  id: ID! fullDatabaseId: BigInt body: String! url: URI!
   isMinimized: Boolean! minimizedReason: String viewerCanMinimize: Boolean! viewerCanReact: Boolean!
+  reactionGroups: [ReactionGroup!]
 }
 type PullRequestReview implements Node & Minimizable & Reactable {
-  id: ID! fullDatabaseId: String body: String! url: String
+  id: ID! fullDatabaseId: BigInt body: String! url: URI!
   isMinimized: Boolean! minimizedReason: String viewerCanMinimize: Boolean! viewerCanReact: Boolean!
+  reactionGroups: [ReactionGroup!]
 }
 type PullRequestReviewComment implements Node & Minimizable & Reactable {
-  id: ID! fullDatabaseId: String body: String! url: String
+  id: ID! fullDatabaseId: BigInt body: String! url: URI!
   isMinimized: Boolean! minimizedReason: String viewerCanMinimize: Boolean! viewerCanReact: Boolean!
+  reactionGroups: [ReactionGroup!]
 }
+type ReactionGroup { content: ReactionContent! viewerHasReacted: Boolean! }
 type Reaction implements Node { id: ID! databaseId: Int content: ReactionContent! createdAt: DateTime! }
 type RateLimit { cost: Int! limit: Int! nodeCount: Int! remaining: Int! resetAt: DateTime! used: Int! }
 enum ReportedContentClassifiers { ABUSE DUPLICATE OFF_TOPIC OUTDATED RESOLVED SPAM }
@@ -208,7 +214,14 @@ def _subject_json(call: Call, subject: Subject) -> dict[str, Any]:
         "minimizedReason": subject.minimized_reason,
         "viewerCanMinimize": True,
         "viewerCanReact": True,
+        "reactionGroups": _reaction_groups(call, subject),
     }
+
+
+def _reaction_groups(call: Call, subject: Subject) -> list[dict[str, Any]]:
+    """One group for every reaction that there is, given or not, as GitHub answers them."""
+    own = {reaction.content for reaction in subject.reactions if reaction.user is call.account}
+    return [{"content": name, "viewerHasReacted": content in own} for name, content in _CONTENTS.items()]
 
 
 def _shown(error: GraphQLError) -> dict[str, Any]:
@@ -224,7 +237,7 @@ def _shown(error: GraphQLError) -> dict[str, Any]:
 def _schema() -> GraphQLSchema:
     from graphql import build_schema
 
-    return build_schema(_SCHEMA)
+    return build_schema(SCHEMA)
 
 
 ROUTE = Route("POST", "/graphql", answer_query, Access.ANYONE, resource="graphql")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
-from gamma_bot.sandbox.call import Answer, Call, invalid, not_found
+from gamma_bot.sandbox.call import Answer, Call, Route, invalid, not_found
 from gamma_bot.sandbox.forge import Forge
 from gamma_bot.sandbox.model import Account, Reaction
 from gamma_bot.sandbox.shapes_issues import REACTIONS, reaction_json
@@ -27,14 +28,34 @@ def add_reaction(forge: Forge, subject: Reactable, user: Account, content: str) 
     return reaction, True
 
 
-def answer_list(call: Call, subject: Reactable) -> Answer:
+def reaction_routes(path: str, find: Callable[[Call], Reactable], permission: str) -> tuple[Route, ...]:
+    """REST's endpoints for the reactions to what stands at ``path``."""
+
+    async def list_reactions(call: Call) -> Answer:
+        return _list(call, find(call))
+
+    async def create_reaction(call: Call) -> Answer:
+        return _create(call, find(call))
+
+    async def delete_reaction(call: Call) -> Answer:
+        return _delete(call, find(call))
+
+    reads, writes = (f"{permission}:read",), (f"{permission}:write",)
+    return (
+        Route("GET", f"{path}/reactions", list_reactions, needs=reads),
+        Route("POST", f"{path}/reactions", create_reaction, needs=writes, content=True),
+        Route("DELETE", f"{path}/reactions/{{reaction_id}}", delete_reaction, needs=writes),
+    )
+
+
+def _list(call: Call, subject: Reactable) -> Answer:
     reactions = subject.reactions
     if "content" in call.query:
         reactions = [reaction for reaction in reactions if reaction.content == call.query["content"]]
     return Answer(200, [reaction_json(call.forge.urls, reaction) for reaction in call.page(reactions)])
 
 
-def answer_create(call: Call, subject: Reactable) -> Answer:
+def _create(call: Call, subject: Reactable) -> Answer:
     """GitHub answers 200 with the old reaction if the same one was there already."""
     content = call.json_object().get("content")
     if content not in REACTIONS:
@@ -43,7 +64,7 @@ def answer_create(call: Call, subject: Reactable) -> Answer:
     return Answer(201 if is_new else 200, reaction_json(call.forge.urls, reaction))
 
 
-def answer_delete(call: Call, subject: Reactable) -> Answer:
+def _delete(call: Call, subject: Reactable) -> Answer:
     """One's own reactions only."""
     wanted = call.number("reaction_id")
     reaction = next((reaction for reaction in subject.reactions if reaction.id == wanted), None)

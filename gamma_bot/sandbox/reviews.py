@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from gamma_bot.sandbox import reactions
-from gamma_bot.sandbox.call import Answer, ApiError, Call, Route, UserActor, invalid, invalid_request, not_found
-from gamma_bot.sandbox.comments import check_body
+from gamma_bot.sandbox.call import Answer, ApiError, Call, Route, invalid, invalid_request, not_found
+from gamma_bot.sandbox.comments import answer_comments, check_body, require_author
 from gamma_bot.sandbox.diff_places import find_place
 from gamma_bot.sandbox.events import emit_review, emit_review_comment
 from gamma_bot.sandbox.forge import Forge
 from gamma_bot.sandbox.model import Account, App, DiffPlace, PullRequest, Review, ReviewComment, ReviewState
+from gamma_bot.sandbox.reactions import reaction_routes
 from gamma_bot.sandbox.shapes_reviews import review_comment_json, review_json
 
 STATES: dict[str, ReviewState] = {
@@ -49,11 +49,8 @@ async def list_comments_of_review(call: Call) -> Answer:
 
 
 async def list_comments(call: Call) -> Answer:
-    since = call.query.get("since", "")
-    found = [one for one in call.repository.review_comments_on(_pull(call).number) if one.updated_at >= since]
-    if call.query.get("direction") == "desc":
-        found = found[::-1]
-    return Answer(200, [review_comment_json(call.forge.urls, comment) for comment in call.page(found)])
+    found = call.repository.review_comments_on(_pull(call).number)
+    return answer_comments(call, found[::-1] if call.query.get("direction") == "desc" else found, review_comment_json)
 
 
 async def create_comment(call: Call) -> Answer:
@@ -82,7 +79,7 @@ async def get_comment(call: Call) -> Answer:
 
 async def update_comment(call: Call) -> Answer:
     comment = _comment(call)
-    _require_author(call, comment)
+    require_author(call, comment.author)
     text = call.text_field("body", "PullRequestReviewComment") or ""
     edit_comment(call.forge, comment, text, call.account)
     return Answer(200, review_comment_json(call.forge.urls, comment))
@@ -90,21 +87,9 @@ async def update_comment(call: Call) -> Answer:
 
 async def delete_comment(call: Call) -> Answer:
     comment = _comment(call)
-    _require_author(call, comment)
+    require_author(call, comment.author)
     remove_comment(call.forge, comment, call.account)
     return Answer(204)
-
-
-async def list_reactions(call: Call) -> Answer:
-    return reactions.answer_list(call, _comment(call))
-
-
-async def create_reaction(call: Call) -> Answer:
-    return reactions.answer_create(call, _comment(call))
-
-
-async def delete_reaction(call: Call) -> Answer:
-    return reactions.answer_delete(call, _comment(call))
 
 
 async def submit_review(
@@ -243,13 +228,6 @@ def _comment(call: Call) -> ReviewComment:
     return comment
 
 
-def _require_author(call: Call, comment: ReviewComment) -> None:
-    """A person may change their own comments, and with write access all; an App likewise."""
-    own = comment.author is call.account or not isinstance(call.actor, UserActor)
-    if not own and not call.repository.may(call.account.login, "write"):
-        raise ApiError(403, "You must be the author of the comment or have write access.")
-
-
 def _unprocessable(message: str) -> ApiError:
     return ApiError(422, "Unprocessable Entity", errors=[message])
 
@@ -263,9 +241,7 @@ ROUTES = (
     Route("GET", _COMMENT, get_comment, needs=_READ),
     Route("PATCH", _COMMENT, update_comment, needs=_WRITE),
     Route("DELETE", _COMMENT, delete_comment, needs=_WRITE),
-    Route("GET", f"{_COMMENT}/reactions", list_reactions, needs=_READ),
-    Route("POST", f"{_COMMENT}/reactions", create_reaction, needs=_WRITE, content=True),
-    Route("DELETE", f"{_COMMENT}/reactions/{{reaction_id}}", delete_reaction, needs=_WRITE),
+    *reaction_routes(_COMMENT, _comment, "pull_requests"),
     Route("GET", f"{_PULL}/reviews", list_reviews, needs=_READ),
     Route("POST", f"{_PULL}/reviews", create_review, needs=_WRITE, content=True),
     Route("GET", f"{_PULL}/reviews/{{review_id}}", get_review, needs=_READ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -59,7 +60,9 @@ class Database:
             with self.engine.begin() as connection:
                 found = connection.execute(select(tables.schema_version.c.version)).scalar()
                 if found is None:
-                    connection.execute(insert(tables.schema_version).values(version=tables.SCHEMA_VERSION))
+                    connection.execute(
+                        insert(tables.schema_version).values(version=tables.SCHEMA_VERSION, created_at=time.time())
+                    )
                 elif found > tables.SCHEMA_VERSION:
                     raise StoreUnavailable(
                         f"the database was written by a newer Gamma (schema {found}, this one knows "

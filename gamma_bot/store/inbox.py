@@ -18,8 +18,10 @@ from typing import Any
 from sqlalchemy import Connection, PoolProxiedConnection, and_, bindparam, func, or_, select, update
 from sqlalchemy.dialects import postgresql
 
+from gamma_bot.redaction import redacted
+from gamma_bot.store.checkpoint import Checkpoints
 from gamma_bot.store.database import Database, StoreUnavailable
-from gamma_bot.store.tables import deliveries
+from gamma_bot.store.tables import deliveries, schema_version
 
 _LARGEST_BATCH = 64
 _INSERT = "INSERT INTO gamma_deliveries (guid, event, body, received_at, state) VALUES "
@@ -47,7 +49,12 @@ class Delivery:
 
 @dataclass(frozen=True)
 class DeliveryRecord:
-    """A stored delivery with what became of it; ``body`` only where it was asked for."""
+    """A stored delivery with what became of it; ``body`` only where it was asked for.
+
+    Attributes:
+        tries: how often handling it has failed.
+        due_at: a delivery whose handling failed is not tried again before (Unix seconds).
+    """
 
     seq: int
     guid: str
@@ -57,6 +64,7 @@ class DeliveryRecord:
     tries: int
     result: str
     size: int
+    due_at: float = 0.0
     body: bytes = b""
 
 
@@ -65,14 +73,23 @@ class Inbox:
 
     Args:
         on_stored: called on the event loop after a commit that held something new.
+        redact: takes secrets out of errors before they are kept.
     """
 
-    def __init__(self, database: Database, on_stored: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        on_stored: Callable[[], None] = lambda: None,
+        *,
+        redact: Callable[[str], str] = redacted,
+    ) -> None:
         self._database = database
+        self._redact = redact
         self._on_stored = on_stored
         self._waiting: list[tuple[Delivery, asyncio.Future[Stored]]] = []
         self._writing = False
         self._sqlite: PoolProxiedConnection | None = None
+        self._checkpoints = Checkpoints(database.engine)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inbox")
 
     def offer(self, delivery: Delivery) -> asyncio.Future[Stored]:
@@ -108,9 +125,10 @@ class Inbox:
         if self._sqlite is None:
             # Kept for the life of this thread: taking it from the pool each time costs as much as a small batch.
             self._sqlite = self._database.engine.raw_connection()
-        driver = self._sqlite.driver_connection
-        assert isinstance(driver, sqlite3.Connection)
-        return _insert_sqlite(driver, batch)
+            self._checkpoints.take_over_from(_driver(self._sqlite))
+        fresh = _insert_sqlite(_driver(self._sqlite), batch)
+        self._checkpoints.written(len(batch))
+        return fresh
 
     def _answer(
         self,
@@ -141,10 +159,10 @@ class Inbox:
         await self._database.read(lambda c: c.execute(select(1)))
 
     async def waiting(self, limit: int = 20, *, after: int = 0) -> Sequence[DeliveryRecord]:
-        """Deliveries that nobody has handled yet, oldest first."""
+        """Deliveries that are to be handled now, oldest first: new ones, and failed ones whose time has come."""
         query = (
             select(deliveries)
-            .where(and_(deliveries.c.state == "stored", deliveries.c.seq > after))
+            .where(and_(deliveries.c.state == "stored", deliveries.c.seq > after, deliveries.c.due_at <= time.time()))
             .order_by(deliveries.c.seq)
             .limit(limit)
         )
@@ -162,15 +180,16 @@ class Inbox:
         rows = [{"key": seq, "text": _storable(result)} for seq, result in results.items()]
         await self._database.write(lambda c: c.execute(change, rows))
 
-    async def failed(self, seq: int, error: str, *, park: bool) -> None:
-        """Handling raised. Parked deliveries wait for a person (``gamma deliveries replay``)."""
+    async def failed(self, seq: int, error: str, *, again_in_seconds: float | None) -> None:
+        """Handling raised. What is not tried again is parked: it waits for a person (``gamma deliveries replay``)."""
         change = (
             update(deliveries)
             .where(deliveries.c.seq == seq)
             .values(
-                state="parked" if park else "stored",
-                result=_storable(error),
+                state="parked" if again_in_seconds is None else "stored",
+                result=_storable(self._redact(error)),
                 tries=deliveries.c.tries + 1,
+                due_at=0.0 if again_in_seconds is None else time.time() + again_in_seconds,
                 handled_at=time.time(),
             )
         )
@@ -178,7 +197,8 @@ class Inbox:
 
     async def replay(self, guid: str) -> bool:
         """Let a delivery be handled once more. False if there is none of this GUID."""
-        change = update(deliveries).where(deliveries.c.guid == guid).values(state="stored", tries=0, result="")
+        fresh = {"state": "stored", "tries": 0, "due_at": 0.0, "result": ""}
+        change = update(deliveries).where(deliveries.c.guid == guid).values(**fresh)
         changed = await self._database.write(lambda c: c.execute(change).rowcount)
         if changed:
             self._on_stored()
@@ -200,6 +220,22 @@ class Inbox:
         exact = [row for row in rows if row.guid == guid]
         return exact[0] if exact else rows[0] if len(rows) == 1 else None
 
+    async def known(self, guids: Sequence[str]) -> set[str]:
+        """Those of the GUIDs that are here, in whatever state."""
+        query = select(deliveries.c.guid).where(deliveries.c.guid.in_(guids))
+        return await self._database.read(lambda c: set(c.execute(query).scalars()))
+
+    async def began_at(self) -> float:
+        """Since when (Unix seconds) there is this store: what was answered before, it can't know."""
+        return await self._database.read(
+            lambda c: c.execute(select(func.min(schema_version.c.created_at))).scalar_one()
+        )
+
+    async def waits(self, event: str) -> bool:
+        """Whether a delivery of this event is still to be handled, now or later."""
+        query = select(deliveries.c.seq).where(deliveries.c.state == "stored", deliveries.c.event == event).limit(1)
+        return await self._database.read(lambda c: c.execute(query).first() is not None)
+
     async def counts(self) -> dict[str, int]:
         """How many deliveries are in which state."""
         query = select(deliveries.c.state, func.count()).group_by(deliveries.c.state)
@@ -208,8 +244,15 @@ class Inbox:
     def close(self) -> None:
         """Wait for the commit that runs."""
         self._thread.shutdown(wait=True)
+        self._checkpoints.close()
         if self._sqlite is not None:
             self._sqlite.close()
+
+
+def _driver(connection: PoolProxiedConnection) -> sqlite3.Connection:
+    driver = connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
 
 
 def _insert_sqlite(connection: sqlite3.Connection, batch: Sequence[Delivery]) -> list[bool]:
@@ -285,5 +328,6 @@ def _record(row: Any) -> DeliveryRecord:
         tries=row["tries"],
         result=row["result"],
         size=row["size"] if "size" in row else len(body),
+        due_at=row["due_at"],
         body=body,
     )

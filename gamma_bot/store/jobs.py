@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,14 @@ from sqlalchemy import Connection, Select, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gamma_bot.store.database import Database
+from gamma_bot.store.projects import Place, place_of_new_job
 from gamma_bot.store.tables import jobs
 
 _DOCUMENTS = ("push", "plan", "stop", "facts")
 FINAL_STATES = ("succeeded", "failed", "cancelled", "skipped")
+
+# A job's turn: it has to wait, it may start and is to be told so, it has started. Empty before its plan is made.
+WAITING, GRANTED, TAKEN = "waiting", "granted", "taken"
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class JobRecord:
         plan: what was decided to run, empty until then.
         stop: ``{"why": …, "hint": …}`` once somebody asked for its end.
         facts: what a report may say of it.
+        turn: whether it may start: empty until its plan is made, then ``WAITING``, ``GRANTED`` or ``TAKEN``.
     """
 
     id: str
@@ -49,6 +54,7 @@ class JobRecord:
     plan: Mapping[str, Any]
     stop: Mapping[str, Any]
     facts: Mapping[str, Any]
+    turn: str = ""
 
     @property
     def final(self) -> bool:
@@ -63,11 +69,16 @@ class Jobs:
         self._database = database
 
     async def open(self, job: JobRecord) -> JobRecord:
-        """Store a new job, or return the one that has this id already."""
+        """Store a new job, or return the one that has this id already.
+
+        Its repository's name and installation are those of today: the push that it comes from may be an old one.
+        """
 
         def work(connection: Connection) -> JobRecord:
             dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+            place = place_of_new_job(connection, Place(job.repository_id, job.repository, job.installation_id))
             values = {**job.__dict__, **{name: json.dumps(job.__dict__[name]) for name in _DOCUMENTS}}
+            values |= {"repository": place.full_name, "installation_id": place.installation_id}
             connection.execute(dialect.insert(jobs).values(**values).on_conflict_do_nothing(index_elements=["id"]))
             return _job(connection.execute(select(jobs).where(jobs.c.id == job.id)).mappings().one())
 
@@ -105,6 +116,44 @@ class Jobs:
         )
         return bool(await self._database.write(lambda c: c.execute(change).rowcount))
 
+    async def ask_for_turn(self, job: str, may_start: Callable[[Sequence[JobRecord]], Collection[str]]) -> bool:
+        """Let a job start, or make it wait. True if it has to wait.
+
+        Asking again changes nothing: a turn that was granted meanwhile stays.
+
+        Args:
+            may_start: who of all unfinished jobs may start now.
+        """
+
+        def work(connection: Connection) -> bool:
+            _one_at_a_time(connection)
+            joins = update(jobs).where(jobs.c.id == job, jobs.c.turn == "").values(turn=WAITING)
+            connection.execute(joins)
+            everyone = _unfinished(connection)
+            waiting = any(each.id == job and each.turn == WAITING for each in everyone)
+            if waiting and job in may_start(everyone):
+                connection.execute(update(jobs).where(jobs.c.id == job).values(turn=TAKEN))
+                return False
+            return waiting
+
+        return await self._database.write(work)
+
+    async def grant_turns(self, may_start: Callable[[Sequence[JobRecord]], Collection[str]]) -> Sequence[JobRecord]:
+        """Record that jobs may start; all unfinished jobs as they are then."""
+
+        def work(connection: Connection) -> Sequence[JobRecord]:
+            _one_at_a_time(connection)
+            chosen = list(may_start(_unfinished(connection)))
+            connection.execute(update(jobs).where(jobs.c.id.in_(chosen), jobs.c.turn == WAITING).values(turn=GRANTED))
+            return _unfinished(connection)
+
+        return await self._database.write(work)
+
+    async def is_anybody_in_line(self) -> bool:
+        """Whether a job waits for its turn, or may not know yet that it came."""
+        query = select(jobs.c.id).where(jobs.c.turn.in_((WAITING, GRANTED)), jobs.c.state.not_in(FINAL_STATES))
+        return await self._database.read(lambda c: c.execute(query.limit(1)).first() is not None)
+
     async def of_commit(self, repository_id: int, sha: str) -> Sequence[JobRecord]:
         """All jobs of a commit, the newest first."""
         query = select(jobs).where(jobs.c.repository_id == repository_id, jobs.c.head_sha == sha)
@@ -117,7 +166,7 @@ class Jobs:
 
     async def unfinished(self) -> Sequence[JobRecord]:
         """Jobs that are not over."""
-        return await self._all(select(jobs).where(jobs.c.state.not_in(FINAL_STATES)).order_by(jobs.c.created_at))
+        return await self._database.read(_unfinished)
 
     async def ended_since(self, moment: float) -> Sequence[JobRecord]:
         """Jobs that came to their end after a moment (Unix seconds)."""
@@ -167,6 +216,17 @@ class Jobs:
 
     async def _all(self, query: Select[Any]) -> Sequence[JobRecord]:
         return await self._database.read(lambda c: [_job(row) for row in c.execute(query).mappings()])
+
+
+def _unfinished(connection: Connection) -> Sequence[JobRecord]:
+    query = select(jobs).where(jobs.c.state.not_in(FINAL_STATES)).order_by(jobs.c.created_at)
+    return [_job(row) for row in connection.execute(query).mappings()]
+
+
+def _one_at_a_time(connection: Connection) -> None:
+    """Whoever decides on turns sees what was decided before. On SQLite there is one writer anyway."""
+    query = select(jobs.c.id).where(jobs.c.state.not_in(FINAL_STATES)).order_by(jobs.c.id).with_for_update()
+    connection.execute(query).all()
 
 
 def _newest_first(query: Select[Any]) -> Select[Any]:

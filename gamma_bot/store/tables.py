@@ -12,7 +12,12 @@ metadata = MetaData()
 
 SCHEMA_VERSION = 1
 
-schema_version = Table("gamma_schema", metadata, Column("version", Integer, primary_key=True))
+schema_version = Table(
+    "gamma_schema",
+    metadata,
+    Column("version", Integer, primary_key=True),
+    Column("created_at", Float, nullable=False),  # since when this store takes deliveries
+)
 
 # The inbox: every webhook as it came, before anybody looked at it (I1).
 deliveries = Table(
@@ -25,6 +30,7 @@ deliveries = Table(
     Column("received_at", Float, nullable=False),
     Column("state", String(20), nullable=False),  # stored | done | parked
     Column("tries", Integer, nullable=False, server_default="0"),
+    Column("due_at", Float, nullable=False, server_default="0"),  # when it is tried again, after a failure
     Column("result", Text, nullable=False, server_default=""),  # what became of it, or the last error
     Column("handled_at", Float),
     Index(
@@ -33,6 +39,19 @@ deliveries = Table(
         sqlite_where=text("state = 'stored'"),
         postgresql_where=text("state = 'stored'"),
     ),
+)
+
+# The repositories that Gamma may work for or has worked for, and the way to each of them.
+projects = Table(
+    "gamma_projects",
+    metadata,
+    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("full_name", String(300), nullable=False),  # changes when it is renamed or transferred
+    Column("installation_id", BigInteger, nullable=False),  # changes when the App is installed anew
+    Column("state", String(20), nullable=False),  # active | suspended | archived | forgotten
+    Column("why", Text, nullable=False, server_default=""),  # why nothing can be done there now
+    Column("changed_at", Float, nullable=False),
+    Index("gamma_projects_installation", "installation_id"),
 )
 
 # One row per job: one push, or one re-run of it.
@@ -59,7 +78,14 @@ jobs = Table(
     Column("plan", Text, nullable=False, server_default="{}"),  # what was decided to run, once it is
     Column("stop", Text, nullable=False, server_default="{}"),  # who asked for its end, and why; recorded first (I7)
     Column("facts", Text, nullable=False),  # what a report may say, as last known
+    Column("turn", String(10), nullable=False, server_default=""),  # '' until planned | waiting | granted | taken
     Index("gamma_jobs_branch", "repository_id", "branch", "pushed_at"),
+    Index(
+        "gamma_jobs_in_line",
+        "turn",
+        sqlite_where=text("turn IN ('waiting', 'granted')"),
+        postgresql_where=text("turn IN ('waiting', 'granted')"),
+    ),
     Index("gamma_jobs_state", "state"),
 )
 
@@ -84,12 +110,12 @@ surfaces = Table(
     Column("key", String(300), primary_key=True),
     Column("kind", String(20), nullable=False),  # check | comment
     Column("job", String(40), nullable=False),
-    Column("installation_id", BigInteger, nullable=False),
-    Column("repository", String(300), nullable=False),
+    Column("repository_id", BigInteger, nullable=False),  # its name and installation are those of the project
     Column("subject", String(300), nullable=False),  # the check run's name, or the pull request's number
     Column("body", Text, nullable=False),  # what to send, as JSON
     Column("desired", Integer, nullable=False),
     Column("as_of", Float, nullable=False),  # the time of the news that ``body`` tells; older news never replaces it
+    Column("urgency", Integer, nullable=False),  # what goes first when many wait: the smaller number
     Column("flushed", Integer, nullable=False),
     Column("github_id", BigInteger),
     Column("tried", Integer, nullable=False, server_default="0"),  # version of the newest try, successful or not
@@ -104,4 +130,12 @@ surfaces = Table(
         sqlite_where=text("desired > flushed"),
         postgresql_where=text("desired > flushed"),
     ),
+)
+
+# Until when GitHub asked not to be called.
+pauses = Table(
+    "gamma_pauses",
+    metadata,
+    Column("installation_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("until", Float, nullable=False),
 )

@@ -21,7 +21,8 @@ import structlog
 from gamma_bot.tracking import histories
 from gamma_bot.tracking.addresses import absolute, experiment_name, is_folder, is_sql, run_page, without_credentials
 from gamma_bot.tracking.database import prepared
-from gamma_bot.tracking.refusals import NameTaken, by_code, plain
+from gamma_bot.tracking.refusals import NameTaken, NotFound, by_code, plain
+from gamma_bot.tracking.registry import ALIAS, Champion, model_name, versions_of_run
 from gamma_bot.tracking.runs import Point, Run, RunStatus, TrackingError
 
 _THREADS = 3  # in parallel MLflow gets slower, not faster; three keep one slow read from holding up the rest
@@ -69,6 +70,14 @@ class MlflowTracking:
     async def open_runs(self) -> Mapping[str, str]:
         """Gamma's runs that MLflow still calls RUNNING: run id → job id."""
         return await self._in_thread(self._open_runs)
+
+    async def promote(self, repository: str, run_id: str, tags: Mapping[str, str]) -> Champion:
+        """Make a run the champion of its repository; a run that is it already stays as it is."""
+        return await self._in_thread(lambda: self._promote(model_name(repository), run_id, tags))
+
+    async def champion(self, repository: str) -> Champion | None:
+        """The run that the alias points to."""
+        return await self._in_thread(lambda: self._champion(model_name(repository)))
 
     def run_url(self, experiment_id: str, run_id: str) -> str | None:
         """The run's page, if somebody serves MLflow's pages over this store."""
@@ -139,9 +148,47 @@ class MlflowTracking:
             try:
                 return str(client.create_experiment(name, **self._artifact_location(name)))
             except Exception as error:
-                if not isinstance(by_code(str(getattr(error, "error_code", "")), "", self.uri), NameTaken):
+                if not self._means(error, NameTaken):
                     raise
         raise TrackingError(f"MLflow at {self.uri} neither finds nor creates the experiment {name}.")
+
+    def _promote(self, name: str, run_id: str, tags: Mapping[str, str]) -> Champion:
+        client = self._connected()
+        with self._opening:
+            now = self._champion(name)
+            if now is not None and now.run_id == run_id:
+                return now
+            version = self._version(client, name, run_id)
+            for key, value in tags.items():  # before the alias, so that nobody finds a champion without them
+                client.set_model_version_tag(name, version, key, value)
+            client.set_registered_model_alias(name, ALIAS, version)
+        return Champion(run_id, dict(tags))
+
+    def _champion(self, name: str) -> Champion | None:
+        client = self._connected()
+        try:
+            version = client.get_registered_model(name).aliases.get(ALIAS)
+            found = client.get_model_version(name, version) if version is not None else None
+        except Exception as error:
+            if not self._means(error, NotFound):
+                raise
+            return None
+        return Champion(str(found.run_id or ""), dict(found.tags)) if found is not None else None
+
+    def _version(self, client: Any, name: str, run_id: str) -> str:
+        """The version of the repository's model that is this run; both are made if they are not there."""
+        try:
+            client.create_registered_model(name)
+        except Exception as error:
+            if not self._means(error, NameTaken):
+                raise
+        for found in client.search_model_versions(versions_of_run(name, run_id), max_results=1):
+            return str(found.version)
+        source = client.get_run(run_id).info.artifact_uri
+        return str(client.create_model_version(name, source, run_id, await_creation_for=0).version)
+
+    def _means(self, error: Exception, refusal: type[TrackingError]) -> bool:
+        return isinstance(by_code(str(getattr(error, "error_code", "")), "", self.uri), refusal)
 
     def _artifact_location(self, name: str) -> dict[str, str]:
         # Without it MLflow writes below the current directory; managed services choose for themselves.

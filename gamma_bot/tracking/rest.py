@@ -14,6 +14,7 @@ import structlog
 from gamma_bot.tracking import histories
 from gamma_bot.tracking.addresses import run_page
 from gamma_bot.tracking.refusals import NameTaken, NotFound
+from gamma_bot.tracking.registry import ALIAS, Champion, model_name, versions_of_run
 from gamma_bot.tracking.runs import Point, Run, RunStatus, TrackingError
 from gamma_bot.tracking.server_calls import ServerCalls
 
@@ -125,6 +126,51 @@ class RestTracking:
             tags = {one["key"]: one["value"] for one in _rows(run["data"], "tags")}
             jobs[str(run["info"]["run_id"])] = str(tags["gamma.job"])
         return jobs
+
+    async def promote(self, repository: str, run_id: str, tags: Mapping[str, str]) -> Champion:
+        """Make a run the champion of its repository; a run that is it already stays as it is."""
+        name = model_name(repository)
+        async with self._opening.setdefault(name, asyncio.Lock()):
+            now = await self.champion(repository)
+            if now is not None and now.run_id == run_id:
+                return now
+            version = await self._version(name, run_id)
+            for key, value in tags.items():  # before the alias, so that nobody finds a champion without them
+                tag = {"name": name, "version": version, "key": key, "value": value}
+                await self._server.post("model-versions/set-tag", tag)
+            await self._server.post("registered-models/alias", {"name": name, "alias": ALIAS, "version": version})
+        return Champion(run_id, dict(tags))
+
+    async def champion(self, repository: str) -> Champion | None:
+        """The run that the alias points to."""
+        name = model_name(repository)
+        try:
+            # Not the call that asks for an alias: its refusal does not tell a missing one from a wrong question.
+            model = _part(await self._server.get("registered-models/get", {"name": name}), "registered_model")
+            version = next((one["version"] for one in _rows(model, "aliases") if one["alias"] == ALIAS), None)
+            if version is None:
+                return None
+            answer = await self._server.get("model-versions/get", {"name": name, "version": version})
+        except NotFound:
+            return None
+        found = _part(answer, "model_version")
+        tags = {str(one["key"]): str(one["value"]) for one in _rows(found, "tags")}
+        return Champion(str(found.get("run_id") or ""), tags)
+
+    async def _version(self, name: str, run_id: str) -> str:
+        """The version of the repository's model that is this run; both are made if they are not there."""
+        with suppress(NameTaken):
+            await self._server.post("registered-models/create", {"name": name})
+        query: dict[str, str | int | list[str]] = {"filter": versions_of_run(name, run_id), "max_results": 1}
+        for found in _rows(await self._server.get("model-versions/search", query), "model_versions"):
+            return str(found["version"])
+        source = (await self._run(run_id))["info"]["artifact_uri"]
+        created = await self._server.post(
+            "model-versions/create",
+            {"name": name, "source": source, "run_id": run_id},
+            repeatable=False,  # the next promotion finds the version if it was made after all
+        )
+        return str(_part(created, "model_version")["version"])
 
     def run_url(self, experiment_id: str, run_id: str) -> str | None:
         """The run's page at the public address, or at the server's own."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from gamma_bot.tracking.registry import Champion
+
 
 class RunStatus(StrEnum):
     """MLflow's run states that Gamma sets."""
@@ -80,6 +82,26 @@ class Tracking(Protocol):
 
     async def open_runs(self) -> Mapping[str, str]:
         """Gamma's runs that MLflow still calls RUNNING: run id → job id. For closing orphans."""
+
+    async def promote(self, repository: str, run_id: str, tags: Mapping[str, str]) -> Champion:
+        """Make a run the champion of its repository; a run that is it already stays as it is.
+
+        Args:
+            tags: what to remember of the promotion.
+
+        Returns:
+            The champion with the tags of its own promotion.
+
+        Raises:
+            TrackingError
+        """
+
+    async def champion(self, repository: str) -> Champion | None:
+        """The run that later ones are compared with; ``None`` if nobody promoted one.
+
+        Raises:
+            TrackingError
+        """
 
     def run_url(self, experiment_id: str, run_id: str) -> str | None:
         """Where a person can look at the run; ``None`` if no MLflow address is configured."""

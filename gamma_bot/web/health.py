@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiohttp import web
 
+from gamma_bot.metrics import Metric, render
+
 Check = Callable[[], Awaitable[str | None]]
-Gauges = Callable[[], Awaitable[Mapping[str, float]]]
+Metrics = Callable[[], Awaitable[Sequence[Metric]]]
 
 
 class Health:
@@ -15,12 +17,12 @@ class Health:
 
     Args:
         checks: by name; each returns what is wrong, or ``None``.
-        gauges: metric name with labels (Prometheus' text form) → value.
+        metrics: all that is counted and measured, now.
     """
 
-    def __init__(self, checks: Mapping[str, Check], gauges: Gauges) -> None:
+    def __init__(self, checks: Mapping[str, Check], metrics: Metrics) -> None:
         self._checks = checks
-        self._gauges = gauges
+        self._metrics = metrics
 
     def add_routes(self, app: web.Application) -> None:
         """Serve the three endpoints."""
@@ -41,5 +43,6 @@ class Health:
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """Prometheus' text format."""
-        lines = [f"{name} {value:g}" for name, value in sorted((await self._gauges()).items())]
-        return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")
+        return web.Response(
+            text=render(await self._metrics()), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )

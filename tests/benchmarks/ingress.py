@@ -71,7 +71,8 @@ class Connection(asyncio.Protocol):
             return
         head, body = self.requests[0]
         self.sent = time.perf_counter()
-        self.transport.write(head + uuid.uuid4().hex.encode() + b"\r\n\r\n" + body)
+        # GitHub's GUIDs are of version 1, which carries the time, as the example in its documentation shows.
+        self.transport.write(head + str(uuid.uuid1()).encode() + b"\r\n\r\n" + body)
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
