@@ -20,7 +20,6 @@ from gamma_bot.commands.jobs_desk import JobsDesk
 from gamma_bot.commands.registry import build_registry
 from gamma_bot.events.catch_up import CatchUp
 from gamma_bot.events.dispatch import Dispatcher
-from gamma_bot.events.intents import TrainAgain
 from gamma_bot.github.errors import GitHubError
 from gamma_bot.github.gateway import GitHubApp
 from gamma_bot.github.keys import SigningKey, signing_keys
@@ -30,6 +29,7 @@ from gamma_bot.ingress.webhook import LARGEST_BODY_BYTES, Webhook
 from gamma_bot.jobs.engine import Engine
 from gamma_bot.jobs.flusher import Flusher
 from gamma_bot.jobs.heads import Heads
+from gamma_bot.jobs.installations import Installations
 from gamma_bot.jobs.presenter import Presenter
 from gamma_bot.jobs.push import Push
 from gamma_bot.jobs.reach import Reach
@@ -44,7 +44,7 @@ from gamma_bot.store.database import Database, StoreUnavailable
 from gamma_bot.store.inbox import Inbox
 from gamma_bot.store.jobs import Jobs
 from gamma_bot.store.pauses import Pauses
-from gamma_bot.store.projects import Place, Projects
+from gamma_bot.store.projects import Projects
 from gamma_bot.store.pulls import PullRecord, Pulls
 from gamma_bot.store.surfaces import Surfaces
 from gamma_bot.tracking.open import open_tracking
@@ -196,12 +196,13 @@ class Gamma:
         )
         self._flusher = Flusher(github, self.surfaces)
         presenter = Presenter(self.jobs, self.pulls, self.surfaces, self._flusher.wake)
+        reach = Reach(github, self.projects)
         story = Story(
             Parts(
                 jobs=self.jobs,
                 pulls=self.pulls,
                 presenter=presenter,
-                reach=Reach(github, self.projects),
+                reach=reach,
                 trainers=self.trainers,
                 tracking=self.tracking,
                 data_dir=self.settings.data_dir,
@@ -232,28 +233,19 @@ class Gamma:
         self._engine = engine
 
         async def converse(remark: Remark) -> None:
-            # Answers go where the repository is, and this may be the first that is heard of it.
-            await self.projects.meet(Place(remark.repository_id, remark.repository, remark.installation_id))
             await engine.begin("command", f"command-{remark.repository_id}-{remark.comment}", asdict(remark))
-
-        async def train_again(asked: TrainAgain) -> str:
-            found = await self.jobs.get(asked.job) if asked.job else None
-            if not asked.job:
-                found = next(iter(await self.jobs.of_commit(asked.repository_id, asked.sha)), None)
-            if found is None:
-                return "no such job"
-            return f"job {(await desk.repeat(found, asked.by, asked.guid)).job} trains it again"
 
         async def show_pull_request(seen: PullRecord) -> None:
             pull = await self.pulls.seen(seen)
             if pull.is_open:
                 await presenter.show_comment(pull.repository_id, pull.branch, pull.number, pull.head_sha)
 
+        installations = Installations(github, self.projects, self.jobs, flusher.wake)
         own_login = _OwnLogin(github)
         self._heads = Heads(
             self.jobs,
             self.inbox,
-            github,
+            reach,
             engine,
             self.settings.branches,
             own_login=own_login,
@@ -265,8 +257,10 @@ class Gamma:
             train=self._heads.delivered,
             show_pull_request=show_pull_request,
             converse=converse,
-            train_again=train_again,
+            train_again=desk.train_again,
             stop=desk.stop_job,
+            meet=installations.meet,
+            heard=installations.heard,
             own_login=own_login,
             app_id=app_id,
         )
@@ -309,10 +303,11 @@ class Gamma:
 
     async def _metrics(self) -> Sequence[Metric]:
         deliveries, jobs = await self.inbox.counts(), await self.jobs.counts()
-        dirty = await self.surfaces.count_dirty()
+        dirty, projects = await self.surfaces.count_dirty(), await self.projects.counts()
         return [
             Metric("gamma_deliveries", "gauge", "Webhooks by what became of them.", by("state", deliveries)),
             Metric("gamma_jobs", "gauge", "Jobs by their state.", by("state", jobs)),
+            Metric("gamma_projects", "gauge", "Repositories by whether they are in reach.", by("state", projects)),
             Metric("gamma_surfaces_dirty", "gauge", "What GitHub does not show yet as it should.", only(dirty)),
             *(self.catch_up.metrics if self.catch_up is not None else ()),
             *(metrics_of(self._github) if self._github is not None else ()),

@@ -29,7 +29,7 @@ from gamma_bot.training.trainer import Attempt
 
 USER, NAME, MAIN, BRANCH = "you", "cartpole", "models/main", "models/energy"
 _PERMISSIONS = {"checks": "write", "contents": "read", "issues": "write", "metadata": "read", "pull_requests": "write"}
-_EVENTS = ("push", "pull_request", "issue_comment", "pull_request_review", "pull_request_review_comment")
+_EVENTS = ("push", "pull_request", "issue_comment", "pull_request_review", "pull_request_review_comment", "repository")
 _LONGEST_STEP_SECONDS = 180.0
 
 

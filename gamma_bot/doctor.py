@@ -26,7 +26,14 @@ NEEDED_PERMISSIONS = {
     "metadata": "read",
     "pull_requests": "write",
 }
-NEEDED_EVENTS = ("push", "pull_request", "issue_comment", "pull_request_review", "pull_request_review_comment")
+NEEDED_EVENTS = (
+    "push",
+    "pull_request",
+    "issue_comment",
+    "pull_request_review",
+    "pull_request_review_comment",
+    "repository",
+)
 _LEVELS = ("", "read", "write", "admin")
 _LITTLE_DISK_BYTES = 2 * 1024**3
 

@@ -34,7 +34,7 @@ Found = TypeVar("Found")
 CODE = Path(__file__).parent.parent
 SECRET = "sandbox-secret"
 PERMISSIONS = {"checks": "write", "contents": "read", "issues": "write", "metadata": "read", "pull_requests": "write"}
-EVENTS = ("push", "pull_request", "issue_comment", "pull_request_review", "pull_request_review_comment")
+EVENTS = ("push", "pull_request", "issue_comment", "pull_request_review", "pull_request_review_comment", "repository")
 PATIENCE_SECONDS = 40.0
 
 # A training script that logs into MLflow through its REST API: importing mlflow would take seconds in each test.
@@ -94,7 +94,9 @@ class Gamma:
 
     # ── the bot ──
 
-    async def start(self, *, patience_seconds: float = 20, **changes: object) -> None:
+    async def start(
+        self, *, patience_seconds: float = 20, watch_interval_seconds: float = 0.05, **changes: object
+    ) -> None:
         """Start the bot in this process, with some settings changed."""
         if changes:
             self.settings = self.settings.model_copy(update=changes)
@@ -103,7 +105,7 @@ class Gamma:
             tracking=self.tracking,
             trainers={"local": self.trainer} if self.trainer is not None else None,
             write_interval_seconds=0.0,
-            watch_interval_seconds=0.05,
+            watch_interval_seconds=watch_interval_seconds,
             patience_seconds=patience_seconds,
         )
         await self.service.start()

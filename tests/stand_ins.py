@@ -56,6 +56,7 @@ class PatientTrainer:
 
     Attributes:
         starts: how often each attempt was begun, which is once (I3).
+        forgotten: attempts whose end was told: nobody will ask for them again.
         broken: what every look at a log raises, if something is set.
     """
 
@@ -67,6 +68,7 @@ class PatientTrainer:
         self.specs: dict[Attempt, TrainingSpec] = {}
         self.outcomes: dict[Attempt, Outcome] = {}
         self.starts: dict[Attempt, int] = {}
+        self.forgotten: set[Attempt] = set()
         self._tracking = tracking
 
     def finish(self, *shas: str) -> None:
@@ -116,7 +118,7 @@ class PatientTrainer:
         raise FileNotFoundError(path)
 
     async def forget(self, attempt: Attempt) -> None:
-        """It takes no disk."""
+        self.forgotten.add(attempt)
 
     def _end(self, attempt: Attempt, ending: Ending, message: str, exit_code: int | None = None) -> None:
         now = time.time()

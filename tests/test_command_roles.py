@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal
@@ -99,6 +100,8 @@ async def test_every_command_by_every_role(shared: Gamma, private: bool) -> None
             for names in in_comments([name for name in allowed if EXPECTED[name].reaction == expected]):
                 reaction, answer = await say(gamma, pull, typed(names, pull), f"{role}-person")
                 assert (reaction, refusals(answer)) == (expected, []), f"{role}: {names}\n{answer}"
+                attempts = re.findall(r", attempt (\d+) with", answer)
+                assert len(attempts) == len(set(attempts)), "two new attempts have two numbers"
                 for name in names:
                     assert any(words in answer for words in EXPECTED[name].words), f"{role}: {name}\n{answer}"
 

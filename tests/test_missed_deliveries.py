@@ -96,8 +96,9 @@ async def test_what_came_while_gamma_was_down_is_asked_for_once_and_done_once(
 
 
 async def test_one_that_is_missing_among_many_is_found_and_neither_faults_nor_refusals_hold_it_up(
-    stage: Gamma, trainer: PatientTrainer
+    stage: Gamma, trainer: PatientTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stage.app.deliveries.clear()
     stage.github.faults.add(Fault("GET", r"/app/hook/deliveries$", FaultKind.STATUS, status=500))
     await stage.start()
     arrived = [await stage.push("models/a", REPOSITORY, "a"), await stage.push("models/b", REPOSITORY, "b")]
@@ -118,7 +119,10 @@ async def test_one_that_is_missing_among_many_is_found_and_neither_faults_nor_re
     assert await catch_up(stage).look(), "they may still be under way: soon again"
     assert asked_for(stage) == []
     stage.github.faults.add(Fault("POST", r"/attempts$", FaultKind.STATUS, status=422))
-    await catch_up(stage).look(now=time.time() + HOUR)
+    monkeypatch.setattr("gamma_bot.events.catch_up._MOST_ASKED", 1)
+    assert await catch_up(stage).look(now=time.time() + HOUR), "a round has its bound: soon again"
+    assert asked_for(stage) == [refused[1].id]
+    assert not await catch_up(stage).look(now=time.time() + HOUR + 90), "what was just asked for is left alone"
 
     assert (await stage.finished(lost[0])).conclusion == "success"
     assert asked_for(stage) == [refused[1].id, lost[1].id]

@@ -20,11 +20,13 @@ from structlog.testing import capture_logs
 
 from gamma_bot.cli import gamma as command
 from gamma_bot.commands.conversation import Remark
+from gamma_bot.commands.desk import TrainAgain
 from gamma_bot.events.dispatch import Dispatcher
-from gamma_bot.events.intents import TrainAgain
+from gamma_bot.jobs.installations import News
 from gamma_bot.jobs.push import Push
 from gamma_bot.store.database import Database
 from gamma_bot.store.inbox import Delivery, DeliveryRecord, Inbox
+from gamma_bot.store.projects import Place, Project
 from gamma_bot.store.pulls import PullRecord
 from tests.contract import EXAMPLES, WHY_MISSING
 from tests.harness import CONFIG, LOGGING_SCRIPT, SECRET, Gamma
@@ -128,6 +130,8 @@ class Desk:
             converse=self._listen,
             train_again=self._repeat,
             stop=self._stop,
+            meet=self._meet,
+            heard=self._hear,
             own_login=self._nobody,
             app_id="7",
         )
@@ -149,6 +153,12 @@ class Desk:
 
     async def _stop(self, job: str, by: str) -> str:
         return f"{job} stopped by {by}"
+
+    async def _meet(self, place: Place) -> Project:
+        return Project(place.repository_id, place.full_name, place.installation_id)
+
+    async def _hear(self, news: News) -> str:
+        return f"heard {type(news).__name__}"
 
     async def _nobody(self) -> str | None:
         return "gamma[bot]"

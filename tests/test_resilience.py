@@ -96,7 +96,7 @@ async def test_a_rate_limit_is_obeyed_by_the_whole_installation(gamma: Gamma) ->
     later = [r for r in gamma.github.requests[began:] if limited.time < r.time < limited.time + 2.9]
     under_way = [r for r in later if r.time < limited.time + 0.5]
     assert run.conclusion == "success"
-    assert len(later) == len(under_way) <= 2, "only what was under way already"
+    assert len(later) == len(under_way) <= 3, "only the reads that were under way already"
     assert len(gamma.check_runs(second)) == 1
 
 
@@ -144,7 +144,7 @@ async def test_a_payload_that_no_code_expects_is_parked_and_holds_up_nothing(gam
         record = await inbox.find("bad")
         return record.result if record is not None and record.state == "parked" else None
 
-    assert "TypeError" in await gamma.eventually(parked, "the delivery to be parked")
+    assert "repository" in await gamma.eventually(parked, "the delivery to be parked")
     with capture_logs() as logged:
         assert await inbox.offer(Delivery("bad", "push", b"{}", 0.0)) is Stored.DUPLICATE
 

@@ -36,6 +36,36 @@ async def test_an_old_name_redirects_to_an_address_that_lasts(hub: Stage) -> Non
     contract.assert_contract(hub.github.requests)
 
 
+async def test_an_old_name_leads_to_the_installation_suspended_or_not_and_to_none_where_there_is_none(
+    hub: Stage,
+) -> None:
+    await hub.github.rename_repository(hub.repository, "runner")
+    hub.github.suspend(hub.installation, by="grace")
+    old = await hub.call("GET", f"{REPO}/installation", token=hub.jwt())
+    there = await hub.call("GET", old.headers["Location"], token=hub.jwt())
+    hub.github.uninstall(hub.installation)
+    gone = await hub.call("GET", f"{REPO}/installation", token=hub.jwt())
+
+    assert (old.status, there.status, gone.status) == (301, 200, 404)
+    assert (there.body["id"], there.body["suspended_by"]["login"]) == (hub.installation.id, "grace")
+    contract.assert_contract(hub.github.requests)
+
+
+async def test_an_archived_repository_takes_no_writes_until_it_is_unarchived(hub: Stage) -> None:
+    hub.github.open_issue(hub.repository, "Busy")
+    token = await hub.token()
+    statuses = []
+    for change in (hub.github.archive_repository, hub.github.unarchive_repository):
+        change(hub.repository)
+        for method, body in (("GET", None), ("POST", {"body": "Hello"})):
+            reply = await hub.call(method, f"{REPO}/issues/1/comments", body, token=token)
+            statuses.append(reply.status)
+    await hub.github.wait_for_deliveries()
+
+    assert statuses == [200, 403, 200, 201]
+    assert [name for name in hub.names() if "archived" in name] == ["repository.archived", "repository.unarchived"]
+
+
 async def test_the_apps_hear_of_the_new_name_and_of_the_old_one(hub: Stage) -> None:
     await hub.github.rename_repository(hub.repository, "runner", by="grace")
     await hub.github.wait_for_deliveries()

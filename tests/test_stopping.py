@@ -24,7 +24,7 @@ async def main():
     print("started", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     begins = asyncio.create_task(engine.begin("train", "job", {}))
-    await asyncio.wait({begins}, timeout=0.3)  # a thread of the engine's waits for the database, and goes on waiting
+    await asyncio.wait({begins}, timeout=1)  # a thread of the engine's waits for the database, and goes on waiting
     begins.cancel()
     await engine.stop(longest_seconds=0.3)
     end_within(0.3)
@@ -51,10 +51,9 @@ async def test_without_its_database_gamma_still_ends_and_says_so(tmp_path: Path)
     lock.execute("BEGIN EXCLUSIVE")
     began = time.monotonic()
 
-    out, errors = await asyncio.wait_for(process.communicate(b"\n"), 20)
+    _, errors = await asyncio.wait_for(process.communicate(b"\n"), 20)
 
     lock.close()
     assert process.returncode == 1
     assert time.monotonic() - began < 8, "the lock is held for ever, and waited for by the engine for 20 s at a time"
-    assert b"engine.left_behind" in out
     assert b"Ended without the database" in errors

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gamma_bot.sandbox.faults import Fault, FaultKind
 from tests.harness import CONFIG, LOGGING_SCRIPT, Gamma, get
+from tests.stand_ins import MemoryTracking, PatientTrainer
 
 REPOSITORY = {"gamma.yml": CONFIG, "train.py": LOGGING_SCRIPT}
 
@@ -65,6 +66,28 @@ async def test_a_pull_request_that_is_opened_later_gets_the_newest_result(gamma:
     pull = await gamma.open_pull_request("models/late", base="main")
 
     await gamma.comment_says(pull, sha[:7], "score", "0.3")
+
+
+async def test_a_pull_request_that_is_closed_while_its_job_runs_still_tells_the_end(stage: Gamma) -> None:
+    stage.tracking = tracking = MemoryTracking()
+    stage.trainer = trainer = PatientTrainer(tracking, waits=True)
+    await stage.start()
+    sha = await stage.push("models/x", REPOSITORY)
+    pull = await stage.open_pull_request("models/x", base="main")
+    await stage.running(sha)
+    await stage.comment_says(pull, sha[:7])
+
+    await stage.github.close_pull_request(pull)
+    await stage.dispatched()
+    trainer.finish()
+    await stage.comment_says(pull, sha[:7], "score 0.3")
+    later = await stage.push("models/x", {"note.txt": "after it was closed"})
+    await stage.running(later)
+    trainer.finish()
+    await stage.finished(later)
+    await stage.flushed()
+
+    assert later[:7] not in await stage.comment_says(pull, sha[:7])
 
 
 async def test_broken_code_is_annotated_where_the_users_own_code_broke(gamma: Gamma) -> None:

@@ -35,6 +35,17 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class TrainAgain:
+    """A person pressed Re-run: for one job, or for all of a commit."""
+
+    guid: str
+    by: str
+    job: str = ""
+    repository_id: int = 0
+    sha: str = ""
+
+
+@dataclass(frozen=True)
 class Setting:
     """One value of the configuration, written as in gamma.yml, and where it comes from: ``gamma.yml at `1a2b3c4` ``."""
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from gamma_bot.commands.desk import Effective, Preview, Refused, Setting, Started
+from gamma_bot.commands.desk import Effective, Preview, Refused, Setting, Started, TrainAgain
 from gamma_bot.commands.pull import PullContext
 from gamma_bot.config.branches import matches_branch
 from gamma_bot.config.schema import GammaConfig, Scalar
@@ -199,11 +199,20 @@ class JobsDesk:
         asked = await self._jobs.ask_to_stop(job, why=f"Stopped by `{by}`.", hint=hint)
         return f"job {job} is being stopped" if asked else f"job {job} is over, or being stopped already"
 
+    async def train_again(self, asked: TrainAgain) -> str:
+        """A new attempt of a job, or of the newest one of a commit; what became of it, in a few words."""
+        found = await self._jobs.get(asked.job) if asked.job else None
+        if not asked.job:
+            found = next(iter(await self._jobs.of_commit(asked.repository_id, asked.sha)), None)
+        if found is None:
+            return "no such job"
+        return f"job {(await self.repeat(found, asked.by, asked.guid)).job} trains it again"
+
     async def repeat(
         self, job: JobRecord, by: str, request: str, hyperparameters: Mapping[str, Scalar] | None = None
     ) -> Started:
         """A new attempt of a job, with the changes that are named."""
-        before = Push.from_json(job.push)
+        before = Push.from_json(job.push).moved(job.repository, job.installation_id)
         attempts = [other.attempt for other in await self._jobs.of_commit(job.repository_id, job.head_sha)]
         push = replace(
             before,
@@ -231,6 +240,8 @@ class JobsDesk:
         if known is not None:  # asked before
             return Started(known.id, known.head_sha, known.attempt, self._page_url(known.id))
         await self._begin(push)
+        # The workflow opens it, too. Here it is open before the next command of the comment counts attempts.
+        await self._jobs.open(new_job(push, details_url=self._page_url(push.job), now=time.time()))
         return Started(push.job, push.after, push.attempt, self._page_url(push.job))
 
     async def _push(
@@ -239,7 +250,7 @@ class JobsDesk:
         """The head commit as a push that somebody asked for; what is known of it comes from its newest job."""
         known = await self._jobs.of_commit(pull.repository_id, pull.head_sha)
         last = next(iter(known), None) or next(iter(await self._of(pull, 1)), None)
-        before = Push.from_json(last.push) if last is not None else None
+        before = Push.from_json(last.push).moved(pull.repository, pull.installation_id) if last is not None else None
         repository = Repository(self._github.installation(pull.installation_id), pull.repository)
         commit = await repository.commit(pull.head_sha) if not known else None
         return Push(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gamma_bot.events.intents import Ignored, Intent, StopJob, TrainAgain
+from gamma_bot.commands.desk import TrainAgain
+from gamma_bot.events import payload as read
+from gamma_bot.events.intents import Ignored, Intent, StopJob
 
 EVENTS = ("check_run", "check_suite")
 
@@ -16,11 +18,11 @@ def understand(event: str, guid: str, payload: Mapping[str, Any], app_id: str) -
     app = subject.get("app") or {}
     if app_id not in (str(app.get("id")), str(app.get("client_id"))):
         return Ignored("a check of another App")
-    by = str((payload.get("sender") or {}).get("login") or "somebody")
+    by = read.sender(payload).login
     if event == "check_suite":
         if action != "rerequested":
             return Ignored(f"check_suite.{action} changes nothing")
-        return TrainAgain(guid, by, repository_id=int(payload["repository"]["id"]), sha=str(subject["head_sha"]))
+        return TrainAgain(guid, by, repository_id=read.repository(payload).id, sha=read.sha(subject, "head_sha", event))
     job = str(subject.get("external_id") or "")
     if action == "rerequested":
         return TrainAgain(guid, by, job=job)

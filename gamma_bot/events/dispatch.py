@@ -10,16 +10,21 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, assert_never
 
 import structlog
 
 from gamma_bot.commands.conversation import Remark
-from gamma_bot.events import check, comment, pull_request, push
-from gamma_bot.events.intents import Ignored, Intent, PullRequestSeen, RunCommands, StopJob, TrainAgain, TrainPush
+from gamma_bot.commands.desk import TrainAgain
+from gamma_bot.events import check, comment, installation, pull_request, push
+from gamma_bot.events.intents import Ignored, Intent, PullRequestSeen, RunCommands, StopJob, TrainPush
+from gamma_bot.events.payload import PayloadError
+from gamma_bot.jobs.installations import InstallationNews, News, PermissionsGranted, ProjectNews
 from gamma_bot.jobs.push import Push
 from gamma_bot.store.database import StoreUnavailable
 from gamma_bot.store.inbox import DeliveryRecord, Inbox
+from gamma_bot.store.projects import Place, Project, ProjectState
 from gamma_bot.store.pulls import PullRecord
 
 # How long what could not be handed on waits until it is tried again; after the last of them it is parked.
@@ -28,7 +33,7 @@ _LOOK_SECONDS = 2.0
 _LARGE_BYTES = 256 * 1024
 
 # What a delivery can be about; one of anything else means nothing to Gamma, and is not missed.
-EVENTS = ("push", "pull_request", *comment.EVENTS, *check.EVENTS)
+EVENTS = ("push", "pull_request", *comment.EVENTS, *check.EVENTS, *installation.EVENTS)
 
 log = structlog.get_logger()
 
@@ -42,7 +47,9 @@ class Dispatcher:
         converse: answer the commands of a comment; the same comment again is answered once.
         train_again, stop: what buttons ask for; what became of it, in a few words.
         app_id: our App's id or client id, by which our own checks are known.
-        own_login: the bot's own account at GitHub, ``None`` where nobody knows.
+        meet: a repository as it is now, before something is done for it.
+        heard: act on what became of installations and repositories; what came of it, in a few words.
+        own_login: the bot's own account at GitHub, whose pushes would be a loop; ``None`` where nobody knows.
     """
 
     def __init__(
@@ -55,6 +62,8 @@ class Dispatcher:
         converse: Callable[[Remark], Awaitable[None]],
         train_again: Callable[[TrainAgain], Awaitable[str]],
         stop: Callable[[str, str], Awaitable[str]],
+        meet: Callable[[Place], Awaitable[Project]],
+        heard: Callable[[News], Awaitable[str]],
         own_login: Callable[[], Awaitable[str | None]],
         app_id: str,
     ) -> None:
@@ -65,6 +74,8 @@ class Dispatcher:
         self._converse = converse
         self._train_again = train_again
         self._stop = stop
+        self._meet = meet
+        self._heard = heard
         self._own_login = own_login
         self._app_id = app_id
         self._wake = asyncio.Event()
@@ -127,36 +138,52 @@ class Dispatcher:
             return Ignored("the body is not JSON: set the webhook's content type to application/json")
         if not isinstance(payload, Mapping):
             return Ignored("the body is not a JSON object")
+        try:
+            return self._read(delivery, payload)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise PayloadError(f"a {delivery.event} of another shape: {type(error).__name__} {error}") from error
+
+    def _read(self, delivery: DeliveryRecord, payload: Mapping[str, Any]) -> Intent:
         if delivery.event == "pull_request":
             return pull_request.understand(payload, self._branches)
         if delivery.event in comment.EVENTS:
             return comment.understand(delivery.event, delivery.guid, payload)
         if delivery.event in check.EVENTS:
             return check.understand(delivery.event, delivery.guid, payload, self._app_id)
-        return push.understand(delivery.guid, payload, self._branches, await self._login_if_bot(payload))
+        if delivery.event in installation.EVENTS:
+            return installation.understand(delivery.event, payload)
+        return push.understand(delivery.guid, payload, self._branches)
 
     async def _hand_on(self, intent: Intent) -> str:
         match intent:
-            case TrainPush(push=found):
-                job = await self._train(found)
+            case TrainPush(push=found, bot=bot):
+                # Asked only here: most pushes of bots go to branches that don't train.
+                if bot and bot == await self._own_login():
+                    return "ignored: Gamma's own push"
+                project = await self._meet(Place(found.repository_id, found.repository, found.installation_id))
+                if project.state is not ProjectState.ACTIVE:
+                    return f"ignored: {project.why}"
+                job = await self._train(found.moved(project.full_name, project.installation_id))
                 log.info("dispatch.train", delivery=found.guid, repo=found.repository, job=job)
                 return f"job {job}"
             case PullRequestSeen(pull=pull):
                 await self._show_pull_request(pull)
                 return f"pull request {pull.number} {'open' if pull.is_open else 'closed'}"
             case RunCommands(remark=remark):
-                await self._converse(remark)
+                project = await self._meet(Place(remark.repository_id, remark.repository, remark.installation_id))
+                if project.state is not ProjectState.ACTIVE:
+                    return f"ignored: {project.why}"
+                await self._converse(
+                    replace(remark, repository=project.full_name, installation_id=project.installation_id)
+                )
                 return f"commands in comment {remark.comment}"
             case TrainAgain():
                 return await self._train_again(intent)
             case StopJob(job=job, by=by):
                 return await self._stop(job, by)
+            case ProjectNews() | InstallationNews() | PermissionsGranted():
+                return await self._heard(intent)
             case Ignored(reason=reason):
                 return f"ignored: {reason}"
             case _:
                 assert_never(intent)
-
-    async def _login_if_bot(self, payload: Mapping[str, Any]) -> str | None:
-        # Only a bot can be us; asking GitHub who we are is spared for everybody else.
-        sender = payload.get("sender") or {}
-        return await self._own_login() if sender.get("type") == "Bot" else None

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gamma_bot.commands.conversation import Remark
+from gamma_bot.commands.desk import TrainAgain
+from gamma_bot.jobs.installations import News
 from gamma_bot.jobs.push import Push
 from gamma_bot.store.pulls import PullRecord
 
 
 @dataclass(frozen=True)
 class TrainPush:
-    """Train the head of this push."""
+    """Train the head of this push; ``bot`` is the login of the bot that made it, empty for people."""
 
     push: Push
+    bot: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,17 +34,6 @@ class RunCommands:
 
 
 @dataclass(frozen=True)
-class TrainAgain:
-    """A person pressed Re-run: for one job, or for all of a commit."""
-
-    guid: str
-    by: str
-    job: str = ""
-    repository_id: int = 0
-    sha: str = ""
-
-
-@dataclass(frozen=True)
 class StopJob:
     """A person pressed Stop."""
 
@@ -56,4 +48,4 @@ class Ignored:
     reason: str
 
 
-Intent = TrainPush | PullRequestSeen | RunCommands | TrainAgain | StopJob | Ignored
+Intent = TrainPush | PullRequestSeen | RunCommands | TrainAgain | StopJob | News | Ignored

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gamma_bot.config.branches import matches_branch
+from gamma_bot.events import payload as read
 from gamma_bot.events.intents import Ignored, Intent, PullRequestSeen
 from gamma_bot.github.repository import pull_request
 from gamma_bot.store.pulls import PullRecord
@@ -19,7 +20,7 @@ def understand(payload: Mapping[str, Any], branches: Sequence[str]) -> Intent:
     if action not in _ACTIONS:
         return Ignored(f"pull_request.{action} changes nothing for Gamma")
     pull = pull_request(payload["pull_request"])
-    repository_id = int(payload["repository"]["id"])
+    repository_id = read.repository(payload).id
     if pull.head_repository_id != repository_id:
         return Ignored("a pull request from a fork")
     if not matches_branch(branches, pull.head_branch):

@@ -36,14 +36,13 @@ class PullRequest:
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit: its message, when it was committed (Unix seconds), and the repository's address for people.
+    """A commit: its message, and the repository's address for people.
 
     Attributes:
         author: the author's login; the name in the commit where GitHub knows no account.
     """
 
     message: str
-    committed_at: float
     html_url: str
     author: str = ""
 
@@ -143,7 +142,6 @@ class Repository:
         found = await self.installation.get(f"{self._path}/commits/{quote(sha)}?per_page=1")
         return Commit(
             message=str(found["commit"]["message"]),
-            committed_at=unix_time(found["commit"]["committer"]["date"]),
             html_url=str(found["html_url"]).partition("/commit/")[0],
             author=str((found.get("author") or {}).get("login") or found["commit"]["author"]["name"]),
         )

@@ -120,10 +120,12 @@ class Engine:
         from dbos import DBOS
 
         # DBOS had made its own thread pool the loop's default one, and shuts it down: what is under way needs another.
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="gamma"))
+        loop, threads = asyncio.get_running_loop(), ThreadPoolExecutor(thread_name_prefix="gamma")
+        loop.set_default_executor(threads)
         letting_go = threading.Thread(target=DBOS.destroy, kwargs={"destroy_registry": True}, daemon=True)
         letting_go.start()
         await asyncio.to_thread(letting_go.join, longest_seconds)
+        loop.set_default_executor(threads)  # each call of a workflow that was under way put DBOS's pool back
         if letting_go.is_alive():
             log.warning("engine.left_behind", after_seconds=longest_seconds, why="its database does not answer")
 

@@ -16,10 +16,9 @@ import structlog
 
 from gamma_bot.config.branches import matches_branch
 from gamma_bot.github.errors import GitHubError
-from gamma_bot.github.gateway import GitHubApp
-from gamma_bot.github.repository import Repository
 from gamma_bot.jobs.engine import Engine
 from gamma_bot.jobs.push import SKIP_MARKER, Push
+from gamma_bot.jobs.reach import Reach
 from gamma_bot.jobs.record import new_job
 from gamma_bot.store.inbox import Inbox
 from gamma_bot.store.jobs import JobRecord, Jobs
@@ -43,7 +42,7 @@ class Heads:
         self,
         jobs: Jobs,
         inbox: Inbox,
-        github: GitHubApp,
+        reach: Reach,
         engine: Engine,
         branches: Sequence[str],
         *,
@@ -52,13 +51,12 @@ class Heads:
     ) -> None:
         self._jobs = jobs
         self._inbox = inbox
-        self._github = github
+        self._reach = reach
         self._engine = engine
         self._branches = branches
         self._own_login = own_login
         self._page_url = page_url
         self._starting = asyncio.Lock()
-        self.begun = 0
 
     async def delivered(self, push: Push) -> str:
         """Start the job of a push whose delivery arrived; the id of the job that trains it."""
@@ -95,7 +93,7 @@ class Heads:
                 log.warning("heads.unreadable", job=job.id, repo=job.repository, error=str(error))
 
     async def _follow(self, job: JobRecord) -> None:
-        repository = Repository(self._github.installation(job.installation_id), job.repository)
+        repository = await self._reach.repository(job.repository_id)
         head = await repository.head_of(job.branch)
         if head is None:
             # To delete a branch is no wish to stop: it is what happens to each branch that was merged.
@@ -107,7 +105,7 @@ class Heads:
         if commit.author == await self._own_login():
             return
         push = replace(
-            Push.from_json(job.push).moved(job.repository, job.installation_id),
+            Push.from_json(job.push).moved(repository.full_name, repository.installation.installation_id),
             before=job.head_sha,
             after=head,
             pusher=commit.author,
@@ -124,7 +122,6 @@ class Heads:
             if await self._inbox.waits("push") or await self._has_job(job, head):
                 return
             await self._start(_by_head(push))
-            self.begun += 1
             log.warning("heads.begun", job=_by_head(push).job, repo=job.repository, branch=job.branch, sha=head)
 
     async def _has_job(self, job: JobRecord, sha: str) -> bool:

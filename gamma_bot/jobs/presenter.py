@@ -80,15 +80,19 @@ class Presenter:
 
     async def show_comments(self, job: JobRecord) -> None:
         """Every open pull request of the job's branch tells its newest result."""
-        for pull in await self._pulls.of_branch(job.repository_id, job.branch):
-            await self.show_comment(job.repository_id, job.branch, pull.number, pull.head_sha)
+        told = {surface.subject for surface in await self._surfaces.of_job(job.id) if surface.kind == "comment"}
+        for pull in await self._pulls.of_branch(job.repository_id, job.branch, closed_too=True):
+            # One that was closed while the job ran tells how that ended (I4), and nothing of later ones.
+            if pull.is_open or str(pull.number) in told:
+                await self.show_comment(job.repository_id, job.branch, pull.number, pull.head_sha)
         self._on_news()
 
     async def show_comment(self, repository_id: int, branch: str, number: int, head_sha: str) -> None:
         """The comment of one pull request: the job of its head, and the last result while that is not over."""
         newest = await self._jobs.newest_of_branch(repository_id, branch, sha=head_sha)
         newest = newest or await self._jobs.newest_of_branch(repository_id, branch)
-        if newest is None:
+        # A job without a plan has nothing to tell yet: it has one in a moment, and then the comment follows.
+        if newest is None or not (newest.plan or newest.final):
             return
         previous = None
         if newest.state not in (State.SUCCEEDED, State.FAILED):

@@ -120,7 +120,7 @@ class Story:
     async def _plan(self, values: Values) -> Values:
         """Twice: only reads, and writes the same again."""
         push = Push.from_json(values)
-        decision, _ = await asyncio.gather(self.decide(push), self._refresh_pulls(push))
+        decision, _ = await asyncio.gather(self.decide(push), self._refresh_pulls(push, only_if_unknown=True))
         match decision:
             case Plan(config=config, command=command, executor=executor, notices=notices):
                 if config.concurrency == "supersede":
@@ -322,11 +322,17 @@ class Story:
             None, default, has_script=await repository.file(DEFAULT_SCRIPT, push.after, just_pushed=True) is not None
         )
 
-    async def _refresh_pulls(self, push: Push) -> None:
-        """A webhook about a pull request can be missing or late; what GitHub says now is right (I6)."""
+    async def _refresh_pulls(self, push: Push, *, only_if_unknown: bool = False) -> None:
+        """A webhook about a pull request can be missing or late; what GitHub says now is right (I6).
+
+        Args:
+            only_if_unknown: a pull request that is known is asked about when the job is over, and not twice.
+        """
         if push.branch.startswith("refs/pull/"):
             return  # a fork's: its branch is not here
         known = await self._parts.pulls.of_branch(push.repository_id, push.branch)
+        if known and only_if_unknown:
+            return
         try:
             repository = await self._repository(push)
             found = await repository.pull_requests_of(push.branch)

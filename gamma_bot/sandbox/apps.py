@@ -20,6 +20,7 @@ from gamma_bot.sandbox.call import (
     InstallationActor,
     Route,
     invalid,
+    moved,
     not_found,
 )
 from gamma_bot.sandbox.forge import Forge
@@ -46,10 +47,18 @@ async def get_installation(call: Call) -> Answer:
 
 
 async def get_repository_installation(call: Call) -> Answer:
-    repository = call.forge.state.repository(f"{call.params['owner']}/{call.params['repo']}")
-    if repository is not None:
-        for installation in call.forge.state.installations_on(repository):
+    """Also of a suspended one; an old name of the repository leads on."""
+    state, elsewhere = call.forge.state, None
+    if "repository_id" in call.params:
+        repository = state.repository_by_id(call.number("repository_id"))
+    else:
+        name = f"{call.params['owner']}/{call.params['repo']}"
+        repository, elsewhere = state.repository(name), state.moved(name)
+    for found in filter(None, (repository, elsewhere)):
+        for installation in state.installations_on(found):
             if installation.app is _app(call):
+                if found is elsewhere:
+                    raise moved(call.address_by_id(found), permanently=True)
                 return Answer(200, installation_json(call.forge.urls, installation))
     raise not_found()
 

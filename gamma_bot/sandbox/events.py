@@ -182,7 +182,7 @@ def emit_review_comment(
 def emit_repository(
     forge: Forge, repository: Repository, action: str, sender: Account, changes: Mapping[str, Any] | None = None
 ) -> None:
-    """``repository``: renamed, transferred, deleted."""
+    """``repository``: renamed, transferred, archived, unarchived, deleted."""
     emit(forge, "repository", action, repository, sender, {} if changes is None else {"changes": changes})
 
 

@@ -24,6 +24,7 @@ EVENT_NEEDS: Mapping[str, tuple[str, ...]] = {
     "issues": ("issues",),
     "check_run": ("checks",),
     "check_suite": ("checks",),
+    "repository": ("metadata",),
 }
 _LEVELS = ("read", "write", "admin")
 

@@ -67,10 +67,10 @@ class People(RepositoryPeople, PullPeople):
         """What GitHub sends when an App's webhook is set up."""
         emit_ping(self.forge, app)
 
-    def uninstall(self, installation: Installation) -> None:
+    def uninstall(self, installation: Installation, by: Account | str | None = None) -> None:
         """Its tokens end at once."""
         del self.forge.state.installations[installation.id]
-        emit_installation(self.forge, installation, "deleted", installation.account)
+        emit_installation(self.forge, installation, "deleted", self._account(by or installation.account))
 
     def change_app(
         self, app: App, *, permissions: Mapping[str, str] | None = None, events: Sequence[str] | None = None
@@ -88,14 +88,16 @@ class People(RepositoryPeople, PullPeople):
         installation.updated_at = self.forge.state.now()
         emit_installation(self.forge, installation, "new_permissions_accepted", installation.account)
 
-    def suspend(self, installation: Installation) -> None:
-        installation.suspended_at = self.forge.state.now()
-        installation.suspended_by = installation.account
-        emit_installation(self.forge, installation, "suspend", installation.account)
+    def suspend(self, installation: Installation, by: Account | str | None = None) -> None:
+        """It gets no tokens and no webhooks, and those tokens that are out open nothing, until ``unsuspend``."""
+        installation.suspended_at = installation.updated_at = self.forge.state.now()
+        installation.suspended_by = self._account(by or installation.account)
+        emit_installation(self.forge, installation, "suspend", installation.suspended_by)
 
-    def unsuspend(self, installation: Installation) -> None:
+    def unsuspend(self, installation: Installation, by: Account | str | None = None) -> None:
         installation.suspended_at = installation.suspended_by = None
-        emit_installation(self.forge, installation, "unsuspend", installation.account)
+        installation.updated_at = self.forge.state.now()
+        emit_installation(self.forge, installation, "unsuspend", self._account(by or installation.account))
 
     async def click(self, run: CheckRun, identifier: str, user: Account | str) -> None:
         """Press a button of a check run."""

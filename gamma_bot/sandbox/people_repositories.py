@@ -103,6 +103,13 @@ class RepositoryPeople(AccountPeople):
         shown = organization_json(urls, old) if kind == "organization" else account_json(urls, old)
         emit_repository(self.forge, repository, "transferred", old, {"owner": {"from": {kind: shown}}})
 
+    def archive_repository(self, repository: Repository, by: Account | str | None = None) -> None:
+        """From now on it takes no writes."""
+        self._set_archived(repository, True, by)
+
+    def unarchive_repository(self, repository: Repository, by: Account | str | None = None) -> None:
+        self._set_archived(repository, False, by)
+
     async def delete_repository(self, repository: Repository, by: Account | str | None = None) -> None:
         """It is gone for good, with its old names; pull requests from it stay, without a head repository."""
         state = self.forge.state
@@ -131,6 +138,11 @@ class RepositoryPeople(AccountPeople):
                 self.forge, installation, action, installation.account, event="installation_repositories",
                 added=added, removed=removed,
             )  # fmt: skip
+
+    def _set_archived(self, repository: Repository, archived: bool, by: Account | str | None) -> None:
+        repository.archived, repository.updated_at = archived, self.forge.state.now()
+        action = "archived" if archived else "unarchived"
+        emit_repository(self.forge, repository, action, self._account(by or repository.owner))
 
     def _readdress(self, repository: Repository, owner: Account, name: str) -> None:
         state, old = self.forge.state, repository.full_name.lower()

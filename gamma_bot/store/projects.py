@@ -17,6 +17,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gamma_bot.store.database import Database
 from gamma_bot.store.tables import jobs, projects, surfaces
 
+_MOST_IN_A_QUERY = 500
+
 
 class ProjectState(StrEnum):
     """Whether Gamma can work for a repository."""
@@ -67,9 +69,19 @@ class Projects:
         query = select(projects).where(projects.c.repository_id == repository_id)
         return await self._database.read(lambda c: next(map(_project, c.execute(query).mappings()), None))
 
+    async def of(self, places: Iterable[Place]) -> dict[int, Project]:
+        """The projects of these repositories, by the repositories' ids."""
+        wanted = {place.repository_id for place in places}
+        query = select(projects)
+        if len(wanted) <= _MOST_IN_A_QUERY:  # else it is an account with so many that reading all is cheaper
+            query = query.where(projects.c.repository_id.in_(wanted))
+        rows = await self._database.read(lambda c: [_project(row) for row in c.execute(query).mappings()])
+        return {project.repository_id: project for project in rows if project.repository_id in wanted}
+
     async def of_installation(self, installation_id: int) -> Sequence[Project]:
         """The projects that this installation leads to, as far as is known."""
         query = select(projects).where(projects.c.installation_id == installation_id)
+        query = query.order_by(projects.c.repository_id)
         return await self._database.read(lambda c: [_project(row) for row in c.execute(query).mappings()])
 
     async def worked_for(self, repository_ids: Iterable[int]) -> set[int]:

@@ -32,13 +32,14 @@ class Pulls:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def of_branch(self, repository_id: int, branch: str) -> Sequence[PullRecord]:
+    async def of_branch(self, repository_id: int, branch: str, *, closed_too: bool = False) -> Sequence[PullRecord]:
         """The open pull requests of a branch, oldest first."""
         query = (
             select(pulls)
-            .where(pulls.c.repository_id == repository_id, pulls.c.branch == branch, pulls.c.open == 1)
+            .where(pulls.c.repository_id == repository_id, pulls.c.branch == branch)
             .order_by(pulls.c.number)
         )
+        query = query if closed_too else query.where(pulls.c.open == 1)
         return await self._database.read(lambda c: [_pull(row) for row in c.execute(query).mappings()])
 
     async def refresh(self, known: Sequence[PullRecord], found: Sequence[PullRecord]) -> None:
