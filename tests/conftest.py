@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pwd
@@ -45,6 +46,13 @@ def pytest_configure() -> None:
     """
     if os.access(_RAM_DISK, os.W_OK) and shutil.disk_usage(_RAM_DISK).free > _NEEDED_BYTES:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_RAM_DISK))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what stays until the end, such as GitHub's published contract: it is a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture(scope="session", autouse=True)
