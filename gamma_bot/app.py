@@ -15,6 +15,7 @@ import aiohttp
 import structlog
 from aiohttp import web
 
+from gamma_bot.commands.buttons import Buttons, Press
 from gamma_bot.commands.conversation import Conversation, Remark
 from gamma_bot.commands.jobs_desk import JobsDesk
 from gamma_bot.commands.registry import build_registry
@@ -31,6 +32,7 @@ from gamma_bot.jobs.flusher import Flusher
 from gamma_bot.jobs.heads import Heads
 from gamma_bot.jobs.installations import Installations
 from gamma_bot.jobs.presenter import Presenter
+from gamma_bot.jobs.promotion import Promotion
 from gamma_bot.jobs.push import Push
 from gamma_bot.jobs.reach import Reach
 from gamma_bot.jobs.scheduler import Scheduler
@@ -223,17 +225,28 @@ class Gamma:
             github,
             self.trainers,
             story,
+            Promotion(self.jobs, self.tracking, presenter.show_job),
             self.settings.branches,
             begin=train,
             page_url=self._page_url,
         )
-        conversation = Conversation(github, self.surfaces, desk, build_registry(), flusher.wake, redact=self._redact)
-        engine = Engine(self.settings.engine_url, {"train": story.train, "command": conversation.answer})
+        registry = build_registry()
+        conversation = Conversation(github, self.surfaces, desk, registry, flusher.wake, redact=self._redact)
+        buttons = Buttons(
+            self.jobs, reach, desk, registry, presenter, patience_seconds=self._patience, redact=self._redact
+        )
+        engine = Engine(
+            self.settings.engine_url,
+            {"train": story.train, "command": conversation.answer, "button": buttons.press},
+        )
         await engine.start()
         self._engine = engine
 
         async def converse(remark: Remark) -> None:
             await engine.begin("command", f"command-{remark.repository_id}-{remark.comment}", asdict(remark))
+
+        async def press(pressed: Press) -> None:
+            await engine.begin("button", f"button-{pressed.guid}", asdict(pressed))
 
         async def show_pull_request(seen: PullRecord) -> None:
             pull = await self.pulls.seen(seen)
@@ -257,8 +270,7 @@ class Gamma:
             train=self._heads.delivered,
             show_pull_request=show_pull_request,
             converse=converse,
-            train_again=desk.train_again,
-            stop=desk.stop_job,
+            press=press,
             meet=installations.meet,
             heard=installations.heard,
             own_login=own_login,

@@ -141,7 +141,7 @@ def setup(
 @click.argument("path", type=click.Path(exists=True, path_type=Path), default=".")
 def validate(path: Path) -> None:
     """Check a gamma.yml: every mistake with its line, and what to write instead."""
-    from gamma_bot.validate import render_problems, validate_tree
+    from gamma_bot.validate import render_conclusion, render_problems, validate_tree
 
     checked = validate_tree(path)
     if checked.problems:
@@ -150,7 +150,7 @@ def validate(path: Path) -> None:
         count = len(checked.errors)
         click.echo(f"\n{count} problem{'s' if count > 1 else ''} found.", err=True)
         sys.exit(1)
-    click.echo(f"{checked.path}: no problems found.")
+    click.echo(render_conclusion(checked))
 
 
 @gamma.command(epilog=_examples("gamma schema > gamma.schema.json"))

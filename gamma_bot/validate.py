@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from gamma_bot.config.commands import split_command
 from gamma_bot.config.errors import Problem
-from gamma_bot.config.loader import DEFAULT_SCRIPT, Loaded, load
+from gamma_bot.config.loader import DEFAULT_SCRIPT, Loaded, command_of, load
 from gamma_bot.config.paths import pattern_matches
-from gamma_bot.config.schema import GammaConfig
+from gamma_bot.config.schema import GammaConfig, Train
 
 FILE_NAME = "gamma.yml"
 _MISNAMED = ("gamma.yaml", ".gamma.yml", ".gamma.yaml", "Gamma.yml", "gamma.YML", ".github/gamma.yml")
@@ -27,11 +27,13 @@ class Checked:
         path: the file that was looked at or looked for.
         text: what is in it; empty if it is not there.
         problems: none means that a push would be trained.
+        default_command: what a push would run, where there is no file and none is needed.
     """
 
     path: Path
     text: str
     problems: tuple[Problem, ...]
+    default_command: str = ""
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -44,8 +46,9 @@ def validate_tree(path: Path) -> Checked:
     folder, file = (path, path / FILE_NAME) if path.is_dir() else (path.parent, path)
     misnamed = [name for name in _MISNAMED if _is_exactly(folder / name)]
     if not file.is_file():
-        absent = [_absent(folder, file, misnamed)] if _is_needed(path, folder, misnamed) else []
-        return Checked(file, "", tuple(absent))
+        if _is_needed(path, folder, misnamed):
+            return Checked(file, "", (_absent(folder, file, misnamed),))
+        return Checked(file, "", (), default_command=" ".join(command_of(Train())))
     problems = [_ignored_beside(name) for name in misnamed if (folder / name) != file]
     if file.name != FILE_NAME:
         problems.append(_misnamed(file.name))
@@ -65,6 +68,16 @@ def validate_tree(path: Path) -> Checked:
 def check_against_tree(loaded: Loaded, config: GammaConfig, files: Collection[str]) -> list[Problem]:
     """What ``gamma.yml`` names that is not among the repository's files."""
     return [*_missing_script(loaded, config, files), *_idle_patterns(loaded, config, files)]
+
+
+def render_conclusion(checked: Checked) -> str:
+    """What can be said of a repository without errors."""
+    if not checked.default_command:
+        return f"{checked.path}: no problems found."
+    return (
+        f"There is no {checked.path}, and none is needed: a push runs `{checked.default_command}` with the defaults.\n"
+        "To name metrics, hyperparameters or limits, write one: `gamma init --config-only`."
+    )
 
 
 def render_problems(checked: Checked) -> str:

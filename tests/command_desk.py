@@ -8,13 +8,14 @@ from typing import TypeVar
 
 from gamma_bot.commands.answer import Answer, answer
 from gamma_bot.commands.context import CommandContext, PullContext
-from gamma_bot.commands.desk import Effective, Preview, Refused, Setting, Started
+from gamma_bot.commands.desk import Asked, Effective, Preview, Refused, Setting, Started
 from gamma_bot.commands.parser import parse_comment
 from gamma_bot.commands.registry import build_registry
 from gamma_bot.commands.roles import Role
 from gamma_bot.config.errors import Problem
 from gamma_bot.config.schema import Scalar
-from gamma_bot.reporting.facts import JobFacts, State
+from gamma_bot.jobs.promotion import Promoted
+from gamma_bot.reporting.facts import ChampionFacts, JobFacts, State
 from tests.job_facts import QUEUED, SHA
 
 T = TypeVar("T")
@@ -49,20 +50,16 @@ class MemoryDesk:
     async def log_tail(self, job: str, lines: int) -> Sequence[str]:
         return self.log[-lines:]
 
-    async def train(
-        self, pull: PullContext, by: str, *, hyperparameters: Mapping[str, Scalar], instance: str | None, request: str
-    ) -> Started | Refused:
+    async def train(self, pull: PullContext, asked: Asked) -> Started | Refused:
         if pull.from_fork and pull.head_sha not in self.approved:
             refusal = Refused("This commit comes from a fork.", "A maintainer can allow it with `/gamma approve`.")
-            return self._once(request, refusal)
-        return self._start(pull, by, 1, hyperparameters, instance, request)
+            return self._once(asked.request, refusal)
+        return self._start(pull, 1, asked)
 
-    async def retry(
-        self, pull: PullContext, by: str, *, hyperparameters: Mapping[str, Scalar], instance: str | None, request: str
-    ) -> Started | Refused:
+    async def retry(self, pull: PullContext, asked: Asked) -> Started | Refused:
         if not self.held:
-            return self._once(request, Refused("There is no job to retry", "`/gamma train` starts one"))
-        return self._start(pull, by, self.held[0].attempt + 1, hyperparameters, instance, request)
+            return self._once(asked.request, Refused("There is no job to retry", "`/gamma train` starts one"))
+        return self._start(pull, self.held[0].attempt + 1, asked)
 
     async def stop(self, pull: PullContext, by: str, *, everything: bool, request: str) -> Sequence[JobFacts]:
         if request in self.answered:
@@ -77,7 +74,7 @@ class MemoryDesk:
 
     async def approve(self, pull: PullContext, by: str, sha: str, request: str) -> Started | Refused:
         self.approved.add(sha)
-        return self._start(pull, by, 1, {}, None, request)
+        return self._start(pull, 1, Asked(by, request))
 
     async def effective_config(self, pull: PullContext) -> Effective | Refused:
         settings = [Setting("train.executor", "local", "default")]
@@ -87,9 +84,19 @@ class MemoryDesk:
         ]
         return Effective(tuple(settings), self.problems)
 
-    async def simulate(
-        self, pull: PullContext, *, hyperparameters: Mapping[str, Scalar], instance: str | None
-    ) -> Preview | Refused:
+    async def promote(self, pull: PullContext, by: str, job: str) -> Promoted | Refused:
+        found = next((each for each in self.held if each.job == job or not job), None)
+        if found is None or found.state is not State.SUCCEEDED:
+            return Refused("Only a run that succeeded can be promoted.", "`/gamma status` lists them.")
+        replaced = next((each for each in self.held if each.champion), None)
+        if replaced == found:
+            return Promoted(found, already=True)
+        champion = replace(found, champion=ChampionFacts(by, 1_764_252_300.0))
+        self.held = [champion if each is found else replace(each, champion=None) for each in self.held]
+        return Promoted(champion, replaced)
+
+    async def simulate(self, pull: PullContext, asked: Asked) -> Preview | Refused:
+        instance, hyperparameters = asked.instance, asked.hyperparameters
         fork = pull.from_fork and pull.head_sha not in self.approved
         return Preview(
             executor="sagemaker" if instance else "local",
@@ -105,21 +112,14 @@ class MemoryDesk:
             hyperparameters={**self.config, **hyperparameters},
         )
 
-    def _start(
-        self,
-        pull: PullContext,
-        by: str,
-        attempt: int,
-        hyperparameters: Mapping[str, Scalar],
-        instance: str | None,
-        request: str,
-    ) -> Started | Refused:
+    def _start(self, pull: PullContext, attempt: int, asked: Asked) -> Started | Refused:
+        request = asked.request
         if request not in self.answered:
             job = f"job-{len(self.held) + 1}"
             page = f"https://gamma.example/jobs/{job}"
-            params = {name: str(value) for name, value in hyperparameters.items()}
+            params = {name: str(value) for name, value in asked.hyperparameters.items()}
             started = replace(
-                QUEUED, job=job, sha=pull.head_sha, attempt=attempt, pusher=by, details_url=page, params=params
+                QUEUED, job=job, sha=pull.head_sha, attempt=attempt, pusher=asked.by, details_url=page, params=params
             )
             self.held.insert(0, started)
             return self._once(request, Started(job, pull.head_sha, attempt, page))

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from gamma_bot.tracking.registry import Champion
 from gamma_bot.tracking.runs import Point, Run, RunStatus
 from gamma_bot.training.trainer import Artifact, Attempt, Ending, Observation, Outcome, Phase, TrainingSpec
 
@@ -22,6 +23,7 @@ class MemoryTracking:
     tags: dict[str, Mapping[str, str]] = field(default_factory=dict)
     status: dict[str, RunStatus] = field(default_factory=dict)
     values: dict[str, dict[str, Point]] = field(default_factory=dict)
+    champions: dict[str, Champion] = field(default_factory=dict)
 
     async def open_run(self, experiment: str, run_name: str, tags: Mapping[str, str]) -> str:
         run_id = f"run-{tags['gamma.job']}-{tags['gamma.attempt']}"
@@ -43,6 +45,14 @@ class MemoryTracking:
     async def open_runs(self) -> Mapping[str, str]:
         running = (run_id for run_id, status in self.status.items() if status is RunStatus.RUNNING)
         return {run_id: self.tags[run_id]["gamma.job"] for run_id in running}
+
+    async def promote(self, repository: str, run_id: str, tags: Mapping[str, str]) -> Champion:
+        if repository not in self.champions or self.champions[repository].run_id != run_id:
+            self.champions[repository] = Champion(run_id, tags)
+        return self.champions[repository]
+
+    async def champion(self, repository: str) -> Champion | None:
+        return self.champions.get(repository)
 
     def run_url(self, experiment_id: str, run_id: str) -> str | None:
         return None

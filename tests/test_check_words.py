@@ -353,7 +353,7 @@ completed failure | gamma.yml, line 7: goal must be maximize or minimize, not ma
 - Line 3: `train` has no key `comand`. Did you mean `command`?
 - this Gamma can't train on `actions`: it is set up for local.
 
-Correct the file and push again. `gamma validate` checks it before a push.\
+Correct the file and push again; `gamma validate` checks it before a push. What is mended elsewhere (on the default branch, or in the settings of this Gamma) needs no push: press **Re-run**.\
 """)
     assert report.annotations == snapshot(
         (
@@ -382,6 +382,8 @@ Correct the file and push again. `gamma validate` checks it before a push.\
                 level="failure",
                 title="Mistake in gamma.yml",
                 message="this Gamma can't train on “actions”: it is set up for local",
+                start_column=1,
+                end_column=1,
             ),
         )
     )
@@ -397,7 +399,7 @@ def test_a_file_that_is_fine_again() -> None:
     assert told(config_fine_report()) == snapshot("""\
 completed success | gamma.yml is fine
 
-`gamma.yml` can be read again. **gamma / train** shows the run.\
+`gamma.yml` can be used. **gamma / train** shows the run.\
 """)
 
 

@@ -43,6 +43,7 @@ NEEDED = {
     "stop": (Role.WRITE, Role.WRITE),
     "skip": (Role.WRITE, Role.WRITE),
     "approve": (Role.MAINTAIN, Role.MAINTAIN),
+    "promote": (Role.MAINTAIN, Role.MAINTAIN),
 }
 
 

@@ -27,7 +27,7 @@ class Expected:
     """The role that a command takes, and what shows that it was carried out.
 
     Attributes:
-        line: how it is typed.
+        line: how it is typed; ``{job}`` is the one that trained first.
         public, private: the least role in a public and in a private repository.
         reaction: what somebody gets who may give it.
         words: what its answer says then; one of these.
@@ -53,8 +53,9 @@ EXPECTED = {
     "retry": Expected("retry lr=0.3", "write", "write", ("with `lr=0.3`",)),
     "stop": Expected("stop all", "write", "write", ("Stopping job", "so there is nothing to stop")),
     "skip": Expected("skip", "write", "write", ("is skipped and its check is neutral",)),
+    "promote": Expected("promote {job}", "maintain", "maintain", ("is the champion now", "is the champion already")),
     # Its branch is in the repository itself, so that there is nothing to approve: allowed, but not to be done.
-    "approve": Expected("approve {head}", "maintain", "maintain", ("needs no approval",), "confused"),
+    "approve": Expected("approve", "maintain", "maintain", ("needs no approval",), "confused"),
 }
 
 
@@ -87,6 +88,7 @@ async def test_every_command_is_expected() -> None:
 @pytest.mark.parametrize("private", [False, True], ids=["public", "private"])
 async def test_every_command_by_every_role(shared: Gamma, private: bool) -> None:
     gamma, pull = await trained(shared, private=private)
+    job = gamma.check_runs(pull.head_sha)[0].external_id
     for role in ROLES:
         # Everybody can read what is public; somebody without a role in a private repository has just lost it.
         has = "read" if role == "none" and not private else role
@@ -94,11 +96,11 @@ async def test_every_command_by_every_role(shared: Gamma, private: bool) -> None
         allowed = [name for name in EXPECTED if ROLES.index(has) >= ROLES.index(needed[name])]
 
         for names in in_comments([name for name in EXPECTED if name not in allowed]):
-            reaction, answer = await say(gamma, pull, typed(names, pull), f"{role}-person")
+            reaction, answer = await say(gamma, pull, typed(names, job), f"{role}-person")
             assert (reaction, refusals(answer)) == ("-1", [(name, needed[name], has) for name in names])
         for expected in ("rocket", "confused"):
             for names in in_comments([name for name in allowed if EXPECTED[name].reaction == expected]):
-                reaction, answer = await say(gamma, pull, typed(names, pull), f"{role}-person")
+                reaction, answer = await say(gamma, pull, typed(names, job), f"{role}-person")
                 assert (reaction, refusals(answer)) == (expected, []), f"{role}: {names}\n{answer}"
                 attempts = re.findall(r", attempt (\d+) with", answer)
                 assert len(attempts) == len(set(attempts)), "two new attempts have two numbers"
@@ -147,6 +149,6 @@ def in_comments(names: list[str]) -> list[list[str]]:
     return [names[start : start + MOST_COMMANDS] for start in range(0, len(names), MOST_COMMANDS)]
 
 
-def typed(names: list[str], pull: PullRequest) -> str:
+def typed(names: list[str], job: str) -> str:
     """The comment that gives these commands."""
-    return "\n".join(f"/gamma {EXPECTED[name].line}".format(head=pull.head_sha) for name in names)
+    return "\n".join(f"/gamma {EXPECTED[name].line}".format(job=job) for name in names)

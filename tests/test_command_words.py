@@ -146,6 +146,7 @@ async def test_help_lists_what_can_be_typed() -> None:
 | Command | What it does | Role needed |
 | :-- | :-- | :-- |
 | `/gamma approve [SHA]` | Let the head commit train though it comes from a fork or costs more than the budget allows. | maintain |
+| `/gamma promote [JOB]` | Make a run the champion of this repository: later runs are compared with it. | maintain |
 
 `/gamma help COMMAND` explains one with its arguments and examples.\
 """)
@@ -194,6 +195,7 @@ Role needed: write\
 | Command | What it does | Role needed |
 | :-- | :-- | :-- |
 | `/gamma approve [SHA]` | Let the head commit train though it comes from a fork or costs more than the budget allows. | maintain |
+| `/gamma promote [JOB]` | Make a run the champion of this repository: later runs are compared with it. | maintain |
 
 `/gamma help COMMAND` explains one with its arguments and examples.\
 """
@@ -419,6 +421,23 @@ async def test_a_retry_is_a_new_attempt() -> None:
     talk.desk.held = [BROKEN]
     assert await talk.read("/gamma retry lr=0.1") == snapshot(
         "[rocket] Training `3f1c9aa` as job [`job-2`](https://gamma.example/jobs/job-2), attempt 2 with `lr=0.1`."
+    )
+
+
+async def test_promoting_says_who_is_the_champion_now() -> None:
+    talk = Conversation(MemoryDesk([replace(BETTER, job="j2"), replace(BETTER, job="j1"), replace(BROKEN, job="j0")]))
+
+    assert await talk.read("/gamma promote") == snapshot(
+        "[rocket] Job [`j2`](https://gamma.example/jobs/models-wider-3f1c9aa) at [`3f1c9aa`](https://github.com/ann/cartpole/commit/3f1c9aa0b2d14e5f60718293a4b5c6d7e8f90123) is the champion now: later runs are compared with it."
+    )
+    assert await talk.read("/gamma promote") == snapshot(
+        "[rocket] Job [`j2`](https://gamma.example/jobs/models-wider-3f1c9aa) at [`3f1c9aa`](https://github.com/ann/cartpole/commit/3f1c9aa0b2d14e5f60718293a4b5c6d7e8f90123) is the champion already, promoted by `ann` on 27 Nov 2025, 14:05 UTC."
+    )
+    assert await talk.read("/gamma promote j1") == snapshot(
+        "[rocket] Job [`j1`](https://gamma.example/jobs/models-wider-3f1c9aa) at [`3f1c9aa`](https://github.com/ann/cartpole/commit/3f1c9aa0b2d14e5f60718293a4b5c6d7e8f90123) is the champion now: later runs are compared with it. It takes the place of job [`j2`](https://gamma.example/jobs/models-wider-3f1c9aa) at [`3f1c9aa`](https://github.com/ann/cartpole/commit/3f1c9aa0b2d14e5f60718293a4b5c6d7e8f90123)."
+    )
+    assert await talk.read("/gamma promote j0") == snapshot(
+        "[confused] Only a run that succeeded can be promoted. `/gamma status` lists them."
     )
 
 

@@ -178,6 +178,19 @@ async def test_train_with_other_hyperparameters_is_a_new_attempt(gamma: Gamma) -
     assert "1.5" in await gamma.comment_says(pull, "1.5")
 
 
+async def test_changes_that_can_not_be_are_refused_at_once(trained: tuple[Gamma, PullRequest, str]) -> None:
+    gamma, pull, sha = trained
+
+    train, retry = "/gamma train lr=fast", "/gamma retry learning_rate=0.5"
+    answers = [await say(gamma, pull, f"{train}\n{retry}"), await say(gamma, pull, "/gamma simulate lr=fast")]
+
+    assert [reaction for reaction, _ in answers] == ["confused", "confused"]
+    assert "`lr` must be a number like 0.1, not `fast`." in answers[0][1]
+    assert "`learning_rate` is not a hyperparameter of gamma.yml." in answers[0][1]
+    assert "`lr` must be a number like 0.1, not `fast`." in answers[1][1]
+    assert len(gamma.check_runs(sha)) == 1
+
+
 async def test_stop_ends_a_job_and_says_who_asked(gamma: Gamma, tmp_path: Path) -> None:
     sha = await gamma.push("models/x", {**REPOSITORY, "train.py": waiting_for(tmp_path / "never")})
     pull = await gamma.open_pull_request("models/x", base="main")
@@ -234,6 +247,8 @@ async def test_skip_leaves_the_head_untrained_and_neutral(gamma: Gamma, tmp_path
     last = await gamma.eventually(lambda: newest(gamma, sha, 2), "the neutral check run")
 
     assert last.conclusion == "neutral"
+    assert last.output.title == "Skipped: ada wrote /gamma skip"
+    assert "so does `/gamma train`" in last.output.summary
     assert (await gamma.eventually(lambda: gamma.check_runs(sha)[0].conclusion, "the first one's end")) == "cancelled"
 
 

@@ -107,7 +107,8 @@ async def test_a_renamed_and_a_transferred_repository_keep_their_jobs_and_their_
     assert len(gamma.comments(pull)) == 1
     assert (await ended(gamma, sha)).repository == "lab/runner", "old jobs follow, too"
     again = gamma.check_runs(second)[0]
-    await gamma.github.rerequest(again)
+    gamma.repository.collaborators["ada"] = "write"
+    await gamma.github.rerequest(again, "ada")
     await gamma.eventually(lambda: gamma.check_runs(second)[1:] or None, "the re-run at the new place")
 
 

@@ -19,8 +19,8 @@ from click.testing import CliRunner
 from structlog.testing import capture_logs
 
 from gamma_bot.cli import gamma as command
+from gamma_bot.commands.buttons import Press
 from gamma_bot.commands.conversation import Remark
-from gamma_bot.commands.desk import TrainAgain
 from gamma_bot.events.dispatch import Dispatcher
 from gamma_bot.jobs.installations import News
 from gamma_bot.jobs.push import Push
@@ -121,6 +121,7 @@ class Desk:
         self.trained: list[Push] = []
         self.seen: list[PullRecord] = []
         self.heard: list[Remark] = []
+        self.pressed: list[Press] = []
         self.broken: set[str] = set()
         self.dispatcher = Dispatcher(
             inbox,
@@ -128,8 +129,7 @@ class Desk:
             train=self._train,
             show_pull_request=self._see,
             converse=self._listen,
-            train_again=self._repeat,
-            stop=self._stop,
+            press=self._press,
             meet=self._meet,
             heard=self._hear,
             own_login=self._nobody,
@@ -148,11 +148,8 @@ class Desk:
     async def _listen(self, remark: Remark) -> None:
         self.heard.append(remark)
 
-    async def _repeat(self, asked: TrainAgain) -> str:
-        return f"again for {asked.by}"
-
-    async def _stop(self, job: str, by: str) -> str:
-        return f"{job} stopped by {by}"
+    async def _press(self, press: Press) -> None:
+        self.pressed.append(press)
 
     async def _meet(self, place: Place) -> Project:
         return Project(place.repository_id, place.full_name, place.installation_id)

@@ -10,7 +10,7 @@ import pytest
 from inline_snapshot import snapshot
 
 from gamma_bot.config.errors import Problem
-from gamma_bot.validate import Checked, render_problems, script_of, validate_tree
+from gamma_bot.validate import Checked, render_conclusion, render_problems, script_of, validate_tree
 
 
 def repository(folder: Path, config: str | None, *files: str) -> Path:
@@ -36,7 +36,13 @@ def test_a_repository_that_trains_has_no_problems(tmp_path: Path) -> None:
 
 
 def test_a_train_py_needs_no_gamma_yml(tmp_path: Path) -> None:
-    assert validate_tree(repository(tmp_path, None, "train.py")).problems == ()
+    checked = validate_tree(repository(tmp_path, None, "train.py"))
+
+    assert checked.problems == ()
+    assert render_conclusion(checked).replace(f"{tmp_path}/", "") == snapshot("""\
+There is no gamma.yml, and none is needed: a push runs `python train.py` with the defaults.
+To name metrics, hyperparameters or limits, write one: `gamma init --config-only`.\
+""")
 
 
 def test_an_empty_folder_trains_nothing(tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ async def approve(context: CommandContext, args: ApproveArgs) -> Reply:
     head = context.pull.head_sha
     if args.sha and not head.startswith(args.sha.lower()):
         return _not_the_head(args.sha, head)
+    if not context.pull.from_fork:  # nothing to approve, whichever commit was looked at: the desk says so
+        return started(await context.desk.approve(context.pull, context.author, head, context.request))
     # Whoever writes a fork can make two commits that begin alike, so that only the whole SHA tells what was looked at.
     if len(args.sha) == len(head) or context.comment_sha == head:
         return started(await context.desk.approve(context.pull, context.author, head, context.request))

@@ -14,18 +14,18 @@ from gamma_bot.commands.declaration import Registry
 from gamma_bot.commands.desk import Desk
 from gamma_bot.commands.parser import parse_comment
 from gamma_bot.commands.pull import PullContext
-from gamma_bot.commands.roles import Role
-from gamma_bot.config.loader import load
+from gamma_bot.commands.standing import Standing, standing_of
+from gamma_bot.github.errors import GitHubError
 from gamma_bot.github.gateway import GitHubApp
 from gamma_bot.github.pacer import Urgency
-from gamma_bot.github.people import role_of
 from gamma_bot.github.repository import Repository
 from gamma_bot.jobs.engine import Steps, Values
 from gamma_bot.jobs.patience import careful
-from gamma_bot.jobs.plan import CONFIG_PATH
 from gamma_bot.reporting.comments import LIMIT
 from gamma_bot.reporting.markdown import Markdown, fit, text
+from gamma_bot.store.database import StoreUnavailable
 from gamma_bot.store.surfaces import Surfaces
+from gamma_bot.tracking.runs import TrackingError
 
 _UNEXPECTED = Markdown(
     "Gamma itself failed at this command. Its log has the details; writing the command again may help."
@@ -93,7 +93,10 @@ class Conversation:
         found = await steps.step(
             "look", self._careful(self._look), remark
         )  # recorded: a later head must not change what is meant
-        return await steps.step("reply", self._careful(self._reply), remark, found)
+        replied = await steps.step("reply", self._careful(self._reply), remark, found)
+        if "failed" in replied:  # it did not pass: then that is the answer
+            return await steps.step("reply with the failure", self._careful(self._reply), remark, replied)
+        return replied
 
     def _careful(self, work: Callable[..., Awaitable[Values]]) -> Callable[..., Awaitable[Values]]:
         return careful(work, _PATIENCE_SECONDS, self._redact)
@@ -109,8 +112,7 @@ class Conversation:
         installation = self._github.installation(remark.installation_id)
         repository = Repository(installation, remark.repository)
         pull = await repository.pull_request(remark.number)
-        role_name, permission = await role_of(installation, remark.repository, remark.author)
-        guard = load(await repository.file(CONFIG_PATH, remark.default_branch) or b"", path=CONFIG_PATH)
+        standing = await standing_of(remark.author, repository, remark.default_branch)
         context = PullContext(
             installation_id=remark.installation_id,
             repository_id=remark.repository_id,
@@ -123,12 +125,7 @@ class Conversation:
             private=remark.private,
             default_branch=remark.default_branch,
         )
-        permissions = dict(guard.config.permissions) if guard.config is not None else {}
-        return {
-            "pull": asdict(context),
-            "role": int(Role.from_role_name(role_name, permission)),
-            "overrides": {name: str(role) for name, role in permissions.items()},
-        }
+        return {"pull": asdict(context), **standing.to_json()}
 
     async def _reply(self, values: Values, found: Values) -> Values:
         """Twice: every request has its own key, and the reply is one surface."""
@@ -153,23 +150,25 @@ class Conversation:
         return {"commands": len(answers), "reaction": worst.value}
 
     async def _answers(self, remark: Remark, found: Values) -> tuple[list[Markdown], Reaction]:
-        overrides = {name: Role[role.upper()] for name, role in found["overrides"].items()}
+        standing = Standing.from_json(found)
         answers: list[Markdown] = []
         worst = Reaction.DONE
         for parsed in parse_comment(remark.body, self._registry):
             context = CommandContext(
                 pull=PullContext(**found["pull"]),
                 author=remark.author,
-                role=Role(found["role"]),
+                role=standing.role,
                 comment_sha=None,
                 request=f"{remark.repository_id}:{remark.comment}:{parsed.index}",
                 desk=self._desk,
                 registry=self._registry,
-                overrides=overrides,
+                overrides=standing.overrides,
             )
             try:
                 given = await answer(parsed, context)
                 body, reaction = given.body, given.reaction
+            except (GitHubError, TrackingError, StoreUnavailable):
+                raise  # what may pass by itself: all commands of the comment are given again, which does nothing twice
             except Exception:
                 # Whatever it was, the person who waits gets an answer.
                 log.exception("command.failed", comment=remark.comment, command=parsed.text)

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from gamma_bot.commands.pull import PullContext
 from gamma_bot.config.errors import Problem
 from gamma_bot.config.schema import Scalar
+from gamma_bot.jobs.promotion import Promoted
 from gamma_bot.reporting.facts import JobFacts
 
 
@@ -35,14 +36,13 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class TrainAgain:
-    """A person pressed Re-run: for one job, or for all of a commit."""
+class Asked:
+    """Training that somebody asks for: by whom, for which request, and what is to be different from gamma.yml."""
 
-    guid: str
     by: str
-    job: str = ""
-    repository_id: int = 0
-    sha: str = ""
+    request: str
+    hyperparameters: Mapping[str, Scalar] = field(default_factory=dict)
+    instance: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class Preview:
         estimated_cost: with its currency, like "0.84 USD"; ``None`` if nothing is paid or nobody knows.
         baseline: the branch that the result would be compared with.
         baseline_job: the job on it; ``None`` if there is none yet.
+        is_champion: that job was promoted; it may be of another branch than the pull request's base.
         would: what would become of it now.
         why: the reason, if it would not train; a whole sentence.
         waits_for: what it would wait for before it starts; empty if it would start at once.
@@ -89,6 +90,7 @@ class Preview:
     why: str = ""
     hyperparameters: Mapping[str, Scalar] = field(default_factory=dict)
     waits_for: str = ""
+    is_champion: bool = False
 
 
 class Desk(Protocol):
@@ -100,26 +102,10 @@ class Desk(Protocol):
     async def log_tail(self, job: str, lines: int) -> Sequence[str]:
         """The newest lines of a job's log, oldest first."""
 
-    async def train(
-        self,
-        pull: PullContext,
-        by: str,
-        *,
-        hyperparameters: Mapping[str, Scalar],
-        instance: str | None,
-        request: str,
-    ) -> Started | Refused:
+    async def train(self, pull: PullContext, asked: Asked) -> Started | Refused:
         """Train the head commit."""
 
-    async def retry(
-        self,
-        pull: PullContext,
-        by: str,
-        *,
-        hyperparameters: Mapping[str, Scalar],
-        instance: str | None,
-        request: str,
-    ) -> Started | Refused:
+    async def retry(self, pull: PullContext, asked: Asked) -> Started | Refused:
         """Start a new attempt of the newest job, with what it had and the changes that are named."""
 
     async def stop(self, pull: PullContext, by: str, *, everything: bool, request: str) -> Sequence[JobFacts]:
@@ -131,10 +117,11 @@ class Desk(Protocol):
     async def approve(self, pull: PullContext, by: str, sha: str, request: str) -> Started | Refused:
         """Let this one commit train, though it comes from a fork or costs more than the budget allows."""
 
+    async def promote(self, pull: PullContext, by: str, job: str) -> Promoted | Refused:
+        """Make a job of this repository the one that later jobs are compared with; the newest one, without a name."""
+
     async def effective_config(self, pull: PullContext) -> Effective | Refused:
         """What the head commit would train with, and where each value comes from."""
 
-    async def simulate(
-        self, pull: PullContext, *, hyperparameters: Mapping[str, Scalar], instance: str | None
-    ) -> Preview | Refused:
+    async def simulate(self, pull: PullContext, asked: Asked) -> Preview | Refused:
         """What training the head commit would mean; nothing is started."""

@@ -6,14 +6,15 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from gamma_bot.commands.desk import Effective, Preview, Refused, Setting, Started, TrainAgain
+from gamma_bot.commands.desk import Asked, Effective, Preview, Refused, Setting, Started
 from gamma_bot.commands.pull import PullContext
 from gamma_bot.config.branches import matches_branch
-from gamma_bot.config.schema import GammaConfig, Scalar
+from gamma_bot.config.schema import GammaConfig
 from gamma_bot.github.errors import GitHubError
 from gamma_bot.github.gateway import GitHubApp
 from gamma_bot.github.repository import Repository
 from gamma_bot.jobs.plan import Mistakes, NothingToRun, Plan, Skip
+from gamma_bot.jobs.promotion import Promoted, Promotion, Unfit
 from gamma_bot.jobs.push import Push
 from gamma_bot.jobs.record import facts_of, new_job
 from gamma_bot.jobs.story import Story
@@ -23,7 +24,9 @@ from gamma_bot.store.jobs import WAITING, JobRecord, Jobs
 from gamma_bot.store.pulls import PullRecord, Pulls
 from gamma_bot.training.trainer import Attempt, Trainer
 
-_NO_SAGEMAKER = Refused("This Gamma trains on the machine it runs on: there are no instances to choose.", "")
+_NO_SAGEMAKER = Refused(
+    "This Gamma trains on the machine it runs on: there are no instances to choose.", "Leave `instance=` out."
+)
 _NOTHING_TO_RUN = Refused("There is neither a gamma.yml nor a train.py.", "`gamma init` writes both.")
 
 
@@ -42,6 +45,7 @@ class JobsDesk:
         github: GitHubApp,
         trainers: Mapping[str, Trainer],
         story: Story,
+        promotion: Promotion,
         branches: Sequence[str],
         *,
         begin: Callable[[Push], Awaitable[None]],
@@ -52,6 +56,7 @@ class JobsDesk:
         self._github = github
         self._trainers = trainers
         self._story = story
+        self._promotion = promotion
         self._branches = branches
         self._begin = begin
         self._page_url = page_url
@@ -68,17 +73,9 @@ class JobsDesk:
             return ()
         return await trainer.log_tail(Attempt(record.id, record.attempt), lines)
 
-    async def train(
-        self,
-        pull: PullContext,
-        by: str,
-        *,
-        hyperparameters: Mapping[str, Scalar],
-        instance: str | None,
-        request: str,
-    ) -> Started | Refused:
+    async def train(self, pull: PullContext, asked: Asked) -> Started | Refused:
         """Train the head commit."""
-        if instance is not None:
+        if asked.instance is not None:
             return _NO_SAGEMAKER
         if pull.from_fork:
             return Refused(
@@ -90,24 +87,16 @@ class JobsDesk:
                 f"`{pull.head_branch}` is no branch that trains.",
                 f"Branches that train: `{', '.join(self._branches)}`.",
             )
-        return await self._again(pull, by, pull.head_branch, hyperparameters, request)
+        return await self._start_if_fit(await self._push(pull, pull.head_branch, asked))
 
-    async def retry(
-        self,
-        pull: PullContext,
-        by: str,
-        *,
-        hyperparameters: Mapping[str, Scalar],
-        instance: str | None,
-        request: str,
-    ) -> Started | Refused:
+    async def retry(self, pull: PullContext, asked: Asked) -> Started | Refused:
         """Start a new attempt of the newest job, with what it had and the changes that are named."""
-        if instance is not None:
+        if asked.instance is not None:
             return _NO_SAGEMAKER
         newest = next(iter(await self._of(pull, 1)), None)
         if newest is None:
             return Refused("This pull request has no job yet.", "`/gamma train` trains its head commit.")
-        return await self.repeat(newest, by, request, hyperparameters)
+        return await self._start_if_fit(await self._repetition(newest, asked))
 
     async def stop(self, pull: PullContext, by: str, *, everything: bool, request: str) -> Sequence[JobFacts]:
         """Stop the newest job, or all; the jobs that are being stopped."""
@@ -120,28 +109,31 @@ class JobsDesk:
     async def skip(self, pull: PullContext, by: str, request: str) -> Sequence[JobFacts]:
         """Leave the head commit untrained and its check neutral; the jobs that this ends."""
         branch = _branch_of(pull)
-        ended = [job for job in await self._jobs.of_commit(pull.repository_id, pull.head_sha) if not job.final]
+        jobs = await self._jobs.of_commit(pull.repository_id, pull.head_sha)
+        ended = [job for job in jobs if not job.final and not job.stop]
         for job in ended:
             await self._jobs.ask_to_stop(job.id, why=f"Skipped by `{by}`.")
-        push = await self._push(pull, by, branch, {}, request)
-        await self._begin(replace(push, skip=True, asked_by=""))
+        push = await self._push(pull, branch, Asked(by, request))
+        await self._begin(replace(push, skip=True))
         return [facts_of(job) for job in ended]
 
     async def approve(self, pull: PullContext, by: str, sha: str, request: str) -> Started | Refused:
         """Let this one commit of a fork train."""
         if not pull.from_fork:
-            return Refused("This pull request needs no approval: its branch is in this repository.", "`/gamma train`")
+            return Refused(
+                "This pull request needs no approval: its branch is in this repository.", "`/gamma train` trains it."
+            )
         if sha != pull.head_sha:
             return Refused(f"The head is `{pull.head_sha}` now, not the commit that was approved.", "Look at it again.")
         branch = _branch_of(pull)
         await self._pulls.seen(
             PullRecord(pull.repository_id, pull.number, branch, pull.head_sha, pull.base_branch, updated_at=0.0)
         )
-        return await self._again(pull, by, branch, {}, request)
+        return await self._start(await self._push(pull, branch, Asked(by, request)))
 
     async def effective_config(self, pull: PullContext) -> Effective | Refused:
         """What the head commit would train with, and where each value comes from."""
-        push = await self._push(pull, "somebody", pull.head_branch, {}, "config")
+        push = await self._push(pull, pull.head_branch, Asked("somebody", "config"))
         try:
             found = await self._story.configuration(push)
         except GitHubError as error:
@@ -153,18 +145,18 @@ class JobsDesk:
         settings = tuple(Setting(item.name, item.written, item.source) for item in found.settings)
         return Effective(settings, found.ignored)
 
-    async def simulate(
-        self, pull: PullContext, *, hyperparameters: Mapping[str, Scalar], instance: str | None
-    ) -> Preview | Refused:
+    async def simulate(self, pull: PullContext, asked: Asked) -> Preview | Refused:
         """What training the head commit would mean; nothing is started."""
-        if instance is not None:
+        if asked.instance is not None:
             return _NO_SAGEMAKER
-        push = await self._push(pull, "somebody", pull.head_branch, hyperparameters, "simulate")
+        push = await self._push(pull, pull.head_branch, asked)
         try:
             decision = await self._story.decide(push)
         except GitHubError as error:
             return Refused(f"{error}.", "Write the command again in a minute.")
         match decision:
+            case Mistakes(asked=True):
+                return Refused(decision.told)
             case Mistakes(problems=problems):
                 first = problems[0]
                 return Refused(f"gamma.yml can't be used: {first.message}.", first.hint)
@@ -174,7 +166,9 @@ class JobsDesk:
                 return Refused(why, hint)
             case Plan(config=config, command=command, executor=executor):
                 baseline = config.baseline or pull.base_branch
-                job = await self._jobs.newest_of_branch(pull.repository_id, baseline, states=("succeeded",))
+                job = await self._jobs.champion(pull.repository_id)
+                if job is None or config.baseline not in (None, job.branch):
+                    job = await self._jobs.newest_of_branch(pull.repository_id, baseline, states=("succeeded",))
                 wait = await self._wait(push, config)
                 return Preview(
                     executor=executor,
@@ -183,8 +177,9 @@ class JobsDesk:
                     memory_bytes=config.train.memory,
                     instance=None,
                     estimated_cost=None,
-                    baseline=baseline,
+                    baseline=job.branch if job is not None else baseline,
                     baseline_job=job.id if job is not None else None,
+                    is_champion=bool(job is not None and job.champion),
                     would="refuse" if pull.from_fork else "train",
                     why="It comes from a fork; a maintainer has to approve it." if pull.from_fork else "",
                     hyperparameters=config.train.hyperparameters,
@@ -199,30 +194,43 @@ class JobsDesk:
         asked = await self._jobs.ask_to_stop(job, why=f"Stopped by `{by}`.", hint=hint)
         return f"job {job} is being stopped" if asked else f"job {job} is over, or being stopped already"
 
-    async def train_again(self, asked: TrainAgain) -> str:
-        """A new attempt of a job, or of the newest one of a commit; what became of it, in a few words."""
-        found = await self._jobs.get(asked.job) if asked.job else None
-        if not asked.job:
-            found = next(iter(await self._jobs.of_commit(asked.repository_id, asked.sha)), None)
-        if found is None:
-            return "no such job"
-        return f"job {(await self.repeat(found, asked.by, asked.guid)).job} trains it again"
+    async def promote(self, pull: PullContext, by: str, job: str) -> Promoted | Refused:
+        """Make a job of this repository the champion, or the newest one of the pull request."""
+        if not job:
+            newest = next(iter(await self._of(pull, 1)), None)
+            if newest is None:
+                return Refused("This pull request has no job yet.", "`/gamma train` trains its head commit.")
+            return await self.promote_job(newest, by)
+        found = await self._jobs.get(job)
+        if found is None or found.repository_id != pull.repository_id:
+            return Refused(f"This repository has no job `{job}`.", "`/gamma status` lists those of this pull request.")
+        return await self.promote_job(found, by)
 
-    async def repeat(
-        self, job: JobRecord, by: str, request: str, hyperparameters: Mapping[str, Scalar] | None = None
-    ) -> Started:
+    async def promote_job(self, job: JobRecord, by: str) -> Promoted | Refused:
+        """Make this job the champion.
+
+        Raises:
+            TrackingError
+        """
+        outcome = await self._promotion.promote(job, by)
+        return Refused(outcome.why, outcome.hint) if isinstance(outcome, Unfit) else outcome
+
+    async def repeat(self, job: JobRecord, asked: Asked) -> Started:
+        """Start a new attempt of this job."""
+        return await self._start(await self._repetition(job, asked))
+
+    async def _repetition(self, job: JobRecord, asked: Asked) -> Push:
         """A new attempt of a job, with the changes that are named."""
         before = Push.from_json(job.push).moved(job.repository, job.installation_id)
         attempts = [other.attempt for other in await self._jobs.of_commit(job.repository_id, job.head_sha)]
-        push = replace(
+        return replace(
             before,
-            guid=request,
+            guid=asked.request,
             attempt=max(attempts, default=0) + 1,
-            hyperparameters={**before.hyperparameters, **(hyperparameters or {})},
-            asked_by=by,
+            hyperparameters={**before.hyperparameters, **asked.hyperparameters},
+            asked_by=asked.by,
             skip=False,
         )
-        return await self._start(push)
 
     async def _wait(self, push: Push, config: GammaConfig) -> Wait | None:
         """What a job would wait for if it came now."""
@@ -230,10 +238,16 @@ class JobsDesk:
         job = replace(job, turn=WAITING, plan={"config": config.model_dump(mode="json")})
         return waits(contenders_of([*await self._jobs.unfinished(), job]))[job.id]
 
-    async def _again(
-        self, pull: PullContext, by: str, branch: str, hyperparameters: Mapping[str, Scalar], request: str
-    ) -> Started:
-        return await self._start(await self._push(pull, by, branch, hyperparameters, request))
+    async def _start_if_fit(self, push: Push) -> Started | Refused:
+        """Start a job, unless what is to be different this time can't be: that is said at once, not by a failed job."""
+        if push.hyperparameters and await self._jobs.get(push.job) is None:
+            try:
+                decision = await self._story.decide(push)
+            except GitHubError as error:
+                return Refused(f"{error}.", "Write the command again in a minute.")
+            if isinstance(decision, Mistakes) and decision.asked:
+                return Refused(decision.told)
+        return await self._start(push)
 
     async def _start(self, push: Push) -> Started:
         known = await self._jobs.get(push.job)
@@ -244,9 +258,7 @@ class JobsDesk:
         await self._jobs.open(new_job(push, details_url=self._page_url(push.job), now=time.time()))
         return Started(push.job, push.after, push.attempt, self._page_url(push.job))
 
-    async def _push(
-        self, pull: PullContext, by: str, branch: str, hyperparameters: Mapping[str, Scalar], request: str
-    ) -> Push:
+    async def _push(self, pull: PullContext, branch: str, asked: Asked) -> Push:
         """The head commit as a push that somebody asked for; what is known of it comes from its newest job."""
         known = await self._jobs.of_commit(pull.repository_id, pull.head_sha)
         last = next(iter(known), None) or next(iter(await self._of(pull, 1)), None)
@@ -254,14 +266,14 @@ class JobsDesk:
         repository = Repository(self._github.installation(pull.installation_id), pull.repository)
         commit = await repository.commit(pull.head_sha) if not known else None
         return Push(
-            guid=request,
+            guid=asked.request,
             installation_id=pull.installation_id,
             repository_id=pull.repository_id,
             repository=pull.repository,
             branch=branch,
             before=last.before_sha if last is not None and known else "0" * 40,
             after=pull.head_sha,
-            pusher=by,
+            pusher=before.pusher if before is not None and known else asked.by,
             message=commit.message if commit is not None else before.message if before is not None else "",
             # A job that is asked for now is the newest of its branch, whatever push its commit came with, and also if
             # that push is yet to arrive: then it is older than the wish.
@@ -269,8 +281,8 @@ class JobsDesk:
             html_url=before.html_url if before is not None else commit.html_url if commit is not None else "",
             default_branch=pull.default_branch,
             attempt=max((job.attempt for job in known), default=0) + 1,
-            hyperparameters=dict(hyperparameters),
-            asked_by=by,
+            hyperparameters=dict(asked.hyperparameters),
+            asked_by=asked.by,
         )
 
     async def _of(self, pull: PullContext, limit: int) -> Sequence[JobRecord]:

@@ -9,6 +9,7 @@ from gamma_bot.commands.declaration import Registry, command
 from gamma_bot.commands.help import help_command
 from gamma_bot.commands.logs import logs
 from gamma_bot.commands.metrics import metrics
+from gamma_bot.commands.promote import promote
 from gamma_bot.commands.retry import retry
 from gamma_bot.commands.simulate import simulate
 from gamma_bot.commands.skip import skip
@@ -35,5 +36,6 @@ def build_registry() -> Registry:
             stop,
             skip,
             approve,
+            promote,
         )
     )

@@ -26,11 +26,5 @@ class RetryArgs(TrainingOptions):
 )
 async def retry(context: CommandContext, args: RetryArgs) -> Reply:
     """Start a new attempt of the newest job of this pull request."""
-    outcome = await context.desk.retry(
-        context.pull,
-        context.author,
-        hyperparameters=args.hyperparameters,
-        instance=args.instance,
-        request=context.request,
-    )
+    outcome = await context.desk.retry(context.pull, args.asked(context.author, context.request))
     return started(outcome, changes=changes(args.hyperparameters, args.instance))

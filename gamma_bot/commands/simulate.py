@@ -31,7 +31,7 @@ class SimulateArgs(TrainingOptions):
 )
 async def simulate(context: CommandContext, args: SimulateArgs) -> Reply:
     """The plan of a job for the head commit."""
-    preview = await context.desk.simulate(context.pull, hyperparameters=args.hyperparameters, instance=args.instance)
+    preview = await context.desk.simulate(context.pull, args.asked(context.author, context.request))
     if isinstance(preview, Refused):
         return refused(preview)
     why = f" {prose(sentence(preview.why))}" if preview.why else ""
@@ -54,6 +54,7 @@ def _verdict(preview: Preview, sha: str) -> Markdown:
 def _plan(preview: Preview) -> Markdown:
     values = ", ".join(code(f"{name}={written(value)}") for name, value in preview.hyperparameters.items())
     job = f", job {code(preview.baseline_job)}" if preview.baseline_job else ", which has no finished job yet"
+    job += ", the champion" if preview.is_champion else ""
     rows = [
         ("Waits first", prose(preview.waits_for)),
         ("Executor", code(preview.executor)),

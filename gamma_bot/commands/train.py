@@ -26,11 +26,5 @@ class TrainArgs(TrainingOptions):
 )
 async def train(context: CommandContext, args: TrainArgs) -> Reply:
     """Start a job for the head commit."""
-    outcome = await context.desk.train(
-        context.pull,
-        context.author,
-        hyperparameters=args.hyperparameters,
-        instance=args.instance,
-        request=context.request,
-    )
+    outcome = await context.desk.train(context.pull, args.asked(context.author, context.request))
     return started(outcome, changes=changes(args.hyperparameters, args.instance))

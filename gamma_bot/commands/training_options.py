@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from gamma_bot.commands.arguments import Unfit, free_options, option
+from gamma_bot.commands.desk import Asked
 from gamma_bot.commands.words import Word
 from gamma_bot.config.document import scalar_value
 from gamma_bot.config.schema import Hyperparameters, Instances, Scalar
@@ -48,6 +49,10 @@ class TrainingOptions:
         ' a number, `name="1e-3"` is text.',
         read_hyperparameters,
     )
+
+    def asked(self, by: str, request: str) -> Asked:
+        """What somebody asks for with them."""
+        return Asked(by, request, self.hyperparameters, self.instance)
 
 
 def _wrong(adapter: TypeAdapter[Any], value: object) -> tuple[object, str] | None:

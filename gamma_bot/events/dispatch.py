@@ -15,10 +15,10 @@ from typing import Any, assert_never
 
 import structlog
 
+from gamma_bot.commands.buttons import Press
 from gamma_bot.commands.conversation import Remark
-from gamma_bot.commands.desk import TrainAgain
 from gamma_bot.events import check, comment, installation, pull_request, push
-from gamma_bot.events.intents import Ignored, Intent, PullRequestSeen, RunCommands, StopJob, TrainPush
+from gamma_bot.events.intents import Ignored, Intent, PressButton, PullRequestSeen, RunCommands, TrainPush
 from gamma_bot.events.payload import PayloadError
 from gamma_bot.jobs.installations import InstallationNews, News, PermissionsGranted, ProjectNews
 from gamma_bot.jobs.push import Push
@@ -45,7 +45,7 @@ class Dispatcher:
         train: start the job of a push, once; the id of the job that trains it.
         show_pull_request: record a pull request and let its comment follow.
         converse: answer the commands of a comment; the same comment again is answered once.
-        train_again, stop: what buttons ask for; what became of it, in a few words.
+        press: do what a button asks for; the same press again is one press.
         app_id: our App's id or client id, by which our own checks are known.
         meet: a repository as it is now, before something is done for it.
         heard: act on what became of installations and repositories; what came of it, in a few words.
@@ -60,8 +60,7 @@ class Dispatcher:
         train: Callable[[Push], Awaitable[str]],
         show_pull_request: Callable[[PullRecord], Awaitable[None]],
         converse: Callable[[Remark], Awaitable[None]],
-        train_again: Callable[[TrainAgain], Awaitable[str]],
-        stop: Callable[[str, str], Awaitable[str]],
+        press: Callable[[Press], Awaitable[None]],
         meet: Callable[[Place], Awaitable[Project]],
         heard: Callable[[News], Awaitable[str]],
         own_login: Callable[[], Awaitable[str | None]],
@@ -72,8 +71,7 @@ class Dispatcher:
         self._train = train
         self._show_pull_request = show_pull_request
         self._converse = converse
-        self._train_again = train_again
-        self._stop = stop
+        self._press = press
         self._meet = meet
         self._heard = heard
         self._own_login = own_login
@@ -177,10 +175,12 @@ class Dispatcher:
                     replace(remark, repository=project.full_name, installation_id=project.installation_id)
                 )
                 return f"commands in comment {remark.comment}"
-            case TrainAgain():
-                return await self._train_again(intent)
-            case StopJob(job=job, by=by):
-                return await self._stop(job, by)
+            case PressButton(press=press, place=place):
+                project = await self._meet(place)
+                if project.state is not ProjectState.ACTIVE:
+                    return f"ignored: {project.why}"
+                await self._press(press)
+                return f"{press.button} by {press.by} for {f'job {press.job}' if press.job else press.sha}"
             case ProjectNews() | InstallationNews() | PermissionsGranted():
                 return await self._heard(intent)
             case Ignored(reason=reason):

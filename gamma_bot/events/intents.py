@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gamma_bot.commands.buttons import Press
 from gamma_bot.commands.conversation import Remark
-from gamma_bot.commands.desk import TrainAgain
 from gamma_bot.jobs.installations import News
 from gamma_bot.jobs.push import Push
+from gamma_bot.store.projects import Place
 from gamma_bot.store.pulls import PullRecord
 
 
@@ -34,11 +35,11 @@ class RunCommands:
 
 
 @dataclass(frozen=True)
-class StopJob:
-    """A person pressed Stop."""
+class PressButton:
+    """Somebody pressed a button of one of our check runs, or Re-run."""
 
-    job: str
-    by: str
+    press: Press
+    place: Place
 
 
 @dataclass(frozen=True)
@@ -48,4 +49,4 @@ class Ignored:
     reason: str
 
 
-Intent = TrainPush | PullRequestSeen | RunCommands | TrainAgain | StopJob | News | Ignored
+Intent = TrainPush | PullRequestSeen | RunCommands | PressButton | News | Ignored

@@ -9,16 +9,15 @@ import structlog
 
 from gamma_bot.config.schema import GammaConfig
 from gamma_bot.github.errors import GitHubError
+from gamma_bot.jobs.baseline import Baselines
 from gamma_bot.jobs.reach import Reach
 from gamma_bot.jobs.record import facts_of
 from gamma_bot.jobs.verdict import Conclusion as Verdict
 from gamma_bot.jobs.verdict import conclude, judge_metrics
-from gamma_bot.reporting.facts import BaselineFacts, ChangedFile, JobFacts
+from gamma_bot.reporting.facts import ChangedFile, JobFacts
 from gamma_bot.reporting.log_lines import shorten_paths
 from gamma_bot.reporting.traceback import find_broken_lines
 from gamma_bot.store.jobs import JobRecord, Jobs
-from gamma_bot.store.pulls import Pulls
-from gamma_bot.tracking.refusals import NotFound
 from gamma_bot.tracking.runs import Run, Tracking
 from gamma_bot.training.trainer import OUTPUT_DATA, Artifact, Ending, Outcome
 
@@ -38,10 +37,9 @@ class Evidence:
 class Conclusion:
     """Gathers the facts of a job that is over."""
 
-    def __init__(self, tracking: Tracking, jobs: Jobs, pulls: Pulls, reach: Reach) -> None:
+    def __init__(self, tracking: Tracking, jobs: Jobs, reach: Reach) -> None:
         self._tracking = tracking
-        self._jobs = jobs
-        self._pulls = pulls
+        self._baselines = Baselines(tracking, jobs)
         self._reach = reach
 
     async def facts(
@@ -53,23 +51,23 @@ class Conclusion:
             TrackingError: the job's own run can't be read; try again later.
         """
         run = await self._tracking.read_run(job.run_id) if job.run_id else Run("", "", "")
-        baseline_job, baseline_run = await self._baseline(job, baseline_branch)
-        lines = judge_metrics(run, baseline_run, config.metrics)
+        baseline = await self._baselines.of(job, run, config, baseline_branch)
+        lines = judge_metrics(run, baseline.run if baseline is not None else None, config.metrics)
         verdict = conclude(outcome, lines, config.metrics)
-        base_sha = baseline_job.head_sha if baseline_job is not None else job.before_sha
+        base_sha = baseline.job.head_sha if baseline is not None else job.before_sha
         changed = await self._changes(job, base_sha)
         artifacts, left_out = listed_artifacts(run, evidence.artifacts)
         return replace(
             _facts_of_the_end(job, outcome, verdict, evidence),
             metrics=lines,
-            baseline=self._baseline_facts(baseline_job, baseline_run),
+            baseline=baseline.facts(self._url(baseline.run)) if baseline is not None else None,
             baseline_branch=baseline_branch,
             params=dict(run.params),
             artifacts=artifacts,
             artifacts_left_out=left_out,
             changed_files=changed,
             compared_with=base_sha if changed else None,
-            run_url=self._tracking.run_url(run.experiment_id, run.run_id) if job.run_id else None,
+            run_url=self._url(run) if job.run_id else None,
         )
 
     def facts_alone(self, job: JobRecord, outcome: Outcome, baseline_branch: str, evidence: Evidence) -> JobFacts:
@@ -86,27 +84,8 @@ class Conclusion:
             artifacts_left_out=left_out,
         )
 
-    async def _baseline(self, job: JobRecord, branch: str) -> tuple[JobRecord | None, Run | None]:
-        found = await self._jobs.finished_before(job, branch)
-        if found is None or found.run_id is None:
-            return None, None
-        try:
-            return found, await self._tracking.read_run(found.run_id)
-        except NotFound as error:
-            # Deleted in MLflow by somebody: without its numbers it is no baseline.
-            log.warning("baseline.unreadable", job=job.id, baseline=found.id, error=str(error))
-            return None, None
-
-    def _baseline_facts(self, job: JobRecord | None, run: Run | None) -> BaselineFacts | None:
-        if job is None or run is None:
-            return None
-        return BaselineFacts(
-            branch=job.branch,
-            sha=job.head_sha,
-            job=job.id,
-            run_id=run.run_id,
-            url=self._tracking.run_url(run.experiment_id, run.run_id),
-        )
+    def _url(self, run: Run) -> str | None:
+        return self._tracking.run_url(run.experiment_id, run.run_id)
 
     async def _changes(self, job: JobRecord, base_sha: str) -> tuple[ChangedFile, ...]:
         if not base_sha.strip("0") or base_sha == job.head_sha:

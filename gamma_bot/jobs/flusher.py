@@ -145,7 +145,9 @@ class Flusher:
             wait = 60.0 if surface.failures < 10 else _GIVEN_UP_SECONDS
         tell = log.info if isinstance(error, Held) else log.warning
         tell("flush.failed", surface=surface.key, job=surface.job, error=str(error), retry_seconds=round(wait, 1))
-        await self._surfaces.failed(surface, str(error), time.time() + wait)
+        # A limit says nothing of this surface: it must not make its next real failure wait the longer.
+        limited = error.retry_after_seconds is not None
+        await self._surfaces.failed(surface, str(error), time.time() + wait, counts=not limited)
 
     async def _show(self, installation: Installation, surface: Surface) -> int | None:
         match surface.kind:
@@ -174,12 +176,14 @@ class Flusher:
             return await checks.create(installation, surface.repository, surface.body)
         if found != surface.github_id:
             await self._surfaces.adopted(surface, found)
-        if surface.tried == surface.desired:
+        body, again = surface.body, surface.tried == surface.desired
+        if again or checks.annotations_of(body):
             seen = await checks.read(installation, surface.repository, found)
-            if checks.shows(seen, surface.body):
+            if again and checks.shows(seen, body):
                 return found
+            body = checks.without_known_annotations(body, seen)
         await self._surfaces.trying(surface)
-        await checks.update(installation, surface.repository, found, surface.body)
+        await checks.update(installation, surface.repository, found, body)
         return found
 
     async def _show_comment(self, installation: Installation, surface: Surface) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gamma_bot.config.effective import Effective, effective
 from gamma_bot.config.errors import Problem
-from gamma_bot.config.loader import command_of, load
+from gamma_bot.config.loader import Loaded, command_of, load
 from gamma_bot.config.overrides import overrides
 from gamma_bot.config.paths import touches
 from gamma_bot.config.schema import GammaConfig
@@ -52,9 +52,21 @@ class NothingToRun:
 
 @dataclass(frozen=True)
 class Mistakes:
-    """``gamma.yml`` can't be used."""
+    """``gamma.yml`` can't be used; or, if ``asked``, what somebody asked to be different this time.
+
+    ``on`` is the default branch if the mistakes are there, and not in the commit.
+    """
 
     problems: Sequence[Problem] = field(default_factory=tuple)
+    asked: bool = False
+    on: str = ""
+
+    @property
+    def told(self) -> str:
+        """What is wrong and what to write instead, in sentences."""
+        said = [f"{each.message[:1].upper()}{each.message[1:]}. {each.hint}".strip() for each in self.problems[:5]]
+        more = len(self.problems) - len(said)
+        return " ".join(said) + (f" And {more} more." if more else "")
 
 
 Decision = Plan | Skip | NothingToRun | Mistakes
@@ -72,7 +84,9 @@ def decide(
     Args:
         executors: what this Gamma can train on.
     """
-    if push.skip and not push.asked_by:
+    if push.skip and push.asked_by:
+        return Skip(f"`{push.asked_by}` wrote `/gamma skip`.", "The next push trains again; so does `/gamma train`.")
+    if push.skip:
         return Skip(f"The head commit's message says {SKIP_MARKER}.", "Push again without it to train.")
     found = configure(push, files)
     if not isinstance(found, Effective):
@@ -80,15 +94,7 @@ def decide(
     config = found.config
     executor = config.train.executor or default_executor
     if executor not in executors:
-        return Mistakes(
-            (
-                Problem(
-                    message=f"this Gamma can't train on `{executor}`: it is set up for {', '.join(executors)}",
-                    hint="Leave `executor` out to use the default, or ask whoever runs this Gamma.",
-                    key_path=("train", "executor"),
-                ),
-            )
-        )
+        return Mistakes((_no_such_executor(executor, executors, load(files.head or b"", path=CONFIG_PATH), push),))
     asked = bool(push.asked_by)  # somebody wants this commit trained, whatever its push touched
     if not asked and push.changed_paths is not None and not touches(config.train.paths, push.changed_paths):
         return Skip(
@@ -97,7 +103,7 @@ def decide(
         )
     given = overrides(config, {name: str(value) for name, value in push.hyperparameters.items()})
     if given.config is None:
-        return Mistakes(given.problems)
+        return Mistakes(given.problems, asked=True)
     return Plan(given.config, command_of(given.config.train), executor, found.ignored)
 
 
@@ -111,6 +117,21 @@ def configure(push: Push, files: Files) -> Effective | Mistakes | NothingToRun:
     guard = load(files.default or b"", path=CONFIG_PATH)
     found = effective(head, guard, default_branch=push.default_branch, head_sha=push.after)
     if found.problems:
-        words = f"gamma.yml on `{push.default_branch}` has mistakes, so its limits and permissions are not known"
-        return Mistakes((Problem(message=words, hint=f"Mend it on `{push.default_branch}` first."),))
+        return Mistakes([_elsewhere(each, push.default_branch) for each in guard.problems], on=push.default_branch)
     return found
+
+
+def _no_such_executor(executor: str, executors: Sequence[str], head: Loaded, push: Push) -> Problem:
+    message = f"this Gamma can't train on `{executor}`: it is set up for {', '.join(executors)}"
+    hint = "Leave `executor` out to use the default, or ask whoever runs this Gamma."
+    place = ("train", "executor")
+    if head.config is not None and head.config.train.executor == executor:
+        return head.problem_at(place, message, hint)
+    return Problem(message, f"`{push.default_branch}` asks for it, and that is what counts. {hint}", place)
+
+
+def _elsewhere(problem: Problem, branch: str) -> Problem:
+    """A mistake on the default branch: its place there is in the words, since no line of this commit is wrong."""
+    message = f"on `{branch}`, line {problem.line}, column {problem.column}: {problem.message}"
+    hint = f"Until it is mended there, the limits and permissions of `{branch}` are not known."
+    return Problem(message, f"{problem.hint} {hint}".strip(), problem.key_path)

@@ -6,13 +6,15 @@ Nothing is sent from here: the wanted state is written down, and the flusher mak
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from gamma_bot.config.errors import Problem
 from gamma_bot.github.pacer import Urgency
+from gamma_bot.jobs.promotion import unfit
 from gamma_bot.jobs.record import facts_of
 from gamma_bot.reporting.checks import (
     check_report,
+    config_fine_report,
     config_mistakes_report,
     config_notices_report,
     nothing_to_train_report,
@@ -30,6 +32,7 @@ MARKER = "<!-- gamma:sticky -->"
 # GitHub: at most three buttons, with 20 characters of label and identifier and 40 of description.
 ACTIONS_DURING = ({"label": "Stop", "identifier": "stop", "description": "End this training; keep its metrics."},)
 ACTIONS_AFTER = ({"label": "Train again", "identifier": "retry", "description": "Train this commit once more."},)
+PROMOTE = {"label": "Promote", "identifier": "promote", "description": "Compare later runs with this one."}
 
 # A check run that changes more often than this is noise to people and to GitHub's limits.
 PROGRESS_SECONDS = 15.0
@@ -64,15 +67,30 @@ class Presenter:
             if shown is not None and shown.flushed_at is not None and shown.body.get("status") == report.status:
                 begins = facts.state is State.RUNNING and "started_at" not in shown.body
                 not_before = 0.0 if begins else shown.flushed_at + PROGRESS_SECONDS
-        await self._want_check(key, TRAIN_CHECK, job, report, not_before=not_before, buttons=True)
+        await self._want_check(key, TRAIN_CHECK, job, report, not_before=not_before, buttons=_buttons(job))
+
+    async def show_job(self, job: JobRecord) -> None:
+        """All that tells of the job."""
+        await self.show_check(job, at_once=True)
+        await self.show_comments(job)
 
     async def show_mistakes(self, job: JobRecord, problems: Sequence[Problem]) -> None:
         """**gamma / config** fails with every mistake in ``gamma.yml`` at its line."""
         await self._want_check(f"config:{job.id}", CONFIG_CHECK, job, config_mistakes_report(problems))
 
-    async def show_notices(self, job: JobRecord, notices: Sequence[Problem]) -> None:
-        """**gamma / config** tells what counts on the default branch only; it blocks nobody."""
-        await self._want_check(f"config:{job.id}", CONFIG_CHECK, job, config_notices_report(notices))
+    async def show_config(self, job: JobRecord, notices: Sequence[Problem]) -> None:
+        """**gamma / config** of a ``gamma.yml`` that can be used. It is there only if there is something to say.
+
+        That is what counts on the default branch only, which blocks nobody; or that all is well now, where an earlier
+        attempt of this commit said otherwise: GitHub shows the newest check run of a name.
+        """
+        if notices:
+            await self._want_check(f"config:{job.id}", CONFIG_CHECK, job, config_notices_report(notices))
+            return
+        for other in await self._jobs.of_commit(job.repository_id, job.head_sha):
+            if other.id != job.id and await self._surfaces.get(f"config:{other.id}") is not None:
+                await self._want_check(f"config:{job.id}", CONFIG_CHECK, job, config_fine_report())
+                return
 
     async def show_nothing_to_train(self, job: JobRecord) -> None:
         """**gamma / config** says, neutrally, what to add."""
@@ -120,7 +138,7 @@ class Presenter:
         report: CheckReport,
         *,
         not_before: float = 0.0,
-        buttons: bool = False,
+        buttons: Sequence[Mapping[str, str]] = (),
     ) -> None:
         facts = facts_of(job)
         body = {
@@ -130,7 +148,7 @@ class Presenter:
             "details_url": facts.details_url,
             "status": report.status,
             "output": {"title": report.title, "summary": report.summary},
-            "actions": list(ACTIONS_AFTER if report.conclusion is not None else ACTIONS_DURING) if buttons else [],
+            "actions": list(buttons),
         }
         output = body["output"]
         assert isinstance(output, dict)
@@ -156,6 +174,12 @@ class Presenter:
         )
         if wanted:
             self._on_news()
+
+
+def _buttons(job: JobRecord) -> Sequence[Mapping[str, str]]:
+    if not job.final:
+        return ACTIONS_DURING
+    return ACTIONS_AFTER if job.champion or unfit(job) is not None else (*ACTIONS_AFTER, PROMOTE)
 
 
 def _annotations(report: CheckReport) -> Sequence[dict[str, object]]:

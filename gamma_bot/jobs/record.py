@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from gamma_bot.config.schema import GammaConfig
 from gamma_bot.jobs.push import Push
-from gamma_bot.reporting.facts import JobFacts, State
+from gamma_bot.reporting.facts import ChampionFacts, JobFacts, State
 from gamma_bot.store.jobs import JobRecord
 
 
@@ -59,6 +59,8 @@ def new_job(push: Push, *, details_url: str, now: float) -> JobRecord:
 def facts_of(job: JobRecord) -> JobFacts:
     """What a report may say of a job, as last recorded, under the name that its repository has now."""
     facts = _facts().validate_python(dict(job.facts))
+    champion = ChampionFacts(job.champion["by"], job.champion["since"]) if job.champion else None
+    facts = replace(facts, champion=champion, notice=job.notice)
     if facts.repo == job.repository:
         return facts
     commit_url = facts.commit_url.replace(f"/{facts.repo}/commit/", f"/{job.repository}/commit/")

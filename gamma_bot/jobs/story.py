@@ -84,7 +84,7 @@ class Story:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._conclusion = Conclusion(parts.tracking, parts.jobs, parts.pulls, parts.reach)
+        self._conclusion = Conclusion(parts.tracking, parts.jobs, parts.reach)
 
     async def train(self, steps: Steps, push: Values) -> Values:
         """The workflow. Its result is the job's final state, in a word."""
@@ -141,8 +141,7 @@ class Story:
                     **({} if may_have_to_wait(config) else {"turn": TAKEN}),
                 )
                 waits = may_have_to_wait(config) and await self._parts.jobs.ask_for_turn(push.job, may_start)
-                if notices:
-                    await self._parts.presenter.show_notices(job, notices)
+                await self._parts.presenter.show_config(job, notices)
                 if waits:  # the scheduler says in a moment what for
                     return {"go": True, "waits": True, **plan}
                 await self._parts.presenter.show_comments(job)
@@ -153,9 +152,12 @@ class Story:
                 why = "There is nothing to train: the commit has no gamma.yml and no train.py."
                 job = await self._end(push.job, State.SKIPPED, why, "`gamma / config` says what to add.")
                 await self._parts.presenter.show_nothing_to_train(job)
+            case Mistakes(asked=True):
+                await self._end(push.job, State.FAILED, decision.told, "Write the command again without that.")
             case Mistakes(problems=problems):
                 count = f"{len(problems)} mistakes" if len(problems) != 1 else "a mistake"
-                why = f"gamma.yml has {count}, so nothing was trained."
+                file = f"gamma.yml on `{decision.on}`" if decision.on else "gamma.yml"
+                why = f"{file} has {count}, so nothing was trained."
                 job = await self._end(push.job, State.FAILED, why, "`gamma / config` shows where.")
                 await self._parts.presenter.show_mistakes(job, problems)
             case _:
@@ -297,8 +299,7 @@ class Story:
         Raises:
             GitHubError
         """
-        skipped = push.skip and not push.asked_by
-        files = Files(None, None) if skipped else await self._read_files(push)
+        files = Files(None, None) if push.skip else await self._read_files(push)
         executors = tuple(self._parts.trainers)
         return decide(push, files, executors=executors, default_executor=executors[0])
 

@@ -9,7 +9,7 @@ from typing import assert_never
 
 from gamma_bot.config.schema import Metric
 from gamma_bot.reporting.facts import Judgement, MetricLine, State
-from gamma_bot.reporting.numbers import format_percent, format_value
+from gamma_bot.reporting.numbers import format_percent, format_value, natural_order
 from gamma_bot.tracking.runs import Point, Run
 from gamma_bot.training.trainer import Ending, Outcome
 
@@ -35,14 +35,21 @@ class Conclusion:
 def judge_metrics(run: Run, baseline: Run | None, rules: Mapping[str, Metric]) -> tuple[MetricLine, ...]:
     """Every metric of the run beside the baseline's last value.
 
-    The primary metric comes first, then those of ``gamma.yml`` in its order, then the others by name, MLflow's
-    ``system/`` metrics last. If no metric is called primary, the first of ``gamma.yml`` is, or the only one logged.
+    The primary metric comes first, then those of ``gamma.yml`` in its order, then the others by name (``m2`` before
+    ``m10``), MLflow's ``system/`` metrics last; every report shows them in this order. If no metric is called primary,
+    the first of ``gamma.yml`` is, or the only one logged.
     """
     logged = {name: points for name, points in run.metrics.items() if points}
     primary = _primary(logged, rules)
     place = {name: number for number, name in enumerate(rules)}
     ordered = sorted(
-        logged, key=lambda name: (name != primary, name.startswith("system/"), place.get(name, len(place)), name)
+        logged,
+        key=lambda name: (
+            name != primary,
+            name.startswith("system/"),
+            place.get(name, len(place)),
+            natural_order(name),
+        ),
     )
     return tuple(
         _judge(
@@ -54,6 +61,11 @@ def judge_metrics(run: Run, baseline: Run | None, rules: Mapping[str, Metric]) -
         )
         for name in ordered
     )
+
+
+def primary_metric(run: Run, rules: Mapping[str, Metric]) -> str | None:
+    """The metric that a run is judged by first, if there is one."""
+    return _primary({name: points for name, points in run.metrics.items() if points}, rules)
 
 
 def conclude(outcome: Outcome, lines: Sequence[MetricLine], rules: Mapping[str, Metric]) -> Conclusion:

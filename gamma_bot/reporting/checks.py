@@ -153,8 +153,8 @@ def _notice(printed: BrokenLine) -> Annotation:
 def _problem_annotation(problem: Problem, path: str) -> Annotation:
     line = problem.line or 1
     end_line = max(line, problem.end_line or line)
-    # GitHub refuses columns on an annotation of several lines.
-    columns = end_line == line and problem.column is not None
+    # GitHub refuses columns on an annotation of several lines. What has no place in the file is told at its beginning.
+    columns = end_line == line and (problem.column is not None or problem.line is None)
     # The title says what is wrong and the message what to do; a title alone can't be sent, so it gives way then.
     title, message = (problem.message, problem.hint) if problem.hint else (_kind(problem, path), problem.message)
     return Annotation(
@@ -164,8 +164,8 @@ def _problem_annotation(problem: Problem, path: str) -> Annotation:
         level="warning" if problem.warning else "failure",
         title=_unquoted(title),
         message=_lines(message),
-        start_column=problem.column if columns else None,
-        end_column=max(problem.end_column or 0, problem.column or 0) if columns else None,
+        start_column=problem.column or 1 if columns else None,
+        end_column=max(problem.end_column or 1, problem.column or 1) if columns else None,
     )
 
 

@@ -81,13 +81,28 @@ class MetricLine:
 
 @dataclass(frozen=True)
 class BaselineFacts:
-    """The run that the metrics are compared with, and where it comes from."""
+    """The run that the metrics are compared with, and where it comes from.
+
+    Attributes:
+        champion: somebody promoted it; otherwise it is the newest one of its branch.
+        promoted_by: their login; empty if that is not known.
+    """
 
     branch: str
     sha: str
     job: str
     run_id: str | None = None
     url: str | None = None
+    champion: bool = False
+    promoted_by: str = ""
+
+
+@dataclass(frozen=True)
+class ChampionFacts:
+    """That later jobs are compared with this one: who decided it, and since when (Unix seconds)."""
+
+    by: str
+    since: float
 
 
 @dataclass(frozen=True)
@@ -125,6 +140,8 @@ class JobFacts:
         log_tail: the newest lines of the log (at most 100), untrusted text.
         artifacts_left_out: files that are not among ``artifacts`` because their names can't be printed.
         compared_with: the SHA that ``changed_files`` is the diff from.
+        champion: it was promoted, and no other one since.
+        notice: why a button that somebody pressed did nothing; whole sentences, code between backticks.
         details_url: the job's page at Gamma; ``run_url`` its MLflow run; ``check_url`` its check run.
     """
 
@@ -165,6 +182,8 @@ class JobFacts:
     run_id: str | None = None
     run_url: str | None = None
     check_url: str | None = None
+    champion: ChampionFacts | None = None
+    notice: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import UTC, datetime
+
+# Not strftime's: those follow the language of the machine.
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def format_value(value: float) -> str:
@@ -71,6 +75,12 @@ def format_seconds(seconds: float) -> str:
     if hours:
         return _two(hours, "h", minutes_left, "m")
     return _two(minutes, "m", rest, "s") if minutes else f"{rest} s"
+
+
+def format_moment(moment: float) -> str:
+    """Unix seconds as ``27 Nov 2026, 14:05 UTC``."""
+    found = datetime.fromtimestamp(moment, UTC)
+    return f"{found.day} {_MONTHS[found.month - 1]} {found.year}, {found:%H:%M} UTC"
 
 
 def format_bytes(size: int) -> str:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from gamma_bot.reporting.charts import resample, sparkline, xychart
-from gamma_bot.reporting.facts import JobFacts, Judgement, MetricLine, State
+from gamma_bot.reporting.facts import BaselineFacts, JobFacts, Judgement, MetricLine, State
 from gamma_bot.reporting.log_lines import lines_to_show
 from gamma_bot.reporting.markdown import Markdown, code, fence, link, prose, table, text
 from gamma_bot.reporting.numbers import (
     count,
     format_bytes,
     format_change,
+    format_moment,
     format_seconds,
     format_value,
 )
@@ -83,10 +84,10 @@ def compared_with(facts: JobFacts) -> Markdown:
     if baseline is not None:
         job = link(code(baseline.job), baseline.url)
         commit = link(short(baseline.sha), _commit_url(facts, baseline.sha))
-        where = f"Baseline: the last values of job {job}, {commit} on {code(baseline.branch)}."
+        where = f"Baseline: the last values of job {job}, {commit} on {code(baseline.branch)}{_promoted(baseline)}."
         lines = shown_metrics(facts)
         if lines and all(line.baseline is None for line in lines):
-            where = f"{code(baseline.branch)} (job {job}, {commit})"
+            where = f"{code(baseline.branch)} (job {job}, {commit}{_promoted(baseline)})"
             return Markdown(f"Nothing is compared: {where} logged none of these metrics.")
         unjudged = "" if ran_to_its_end(facts) or not facts.metrics else " This run is judged once it has ended."
         if facts.state.final and unjudged:
@@ -97,6 +98,15 @@ def compared_with(facts: JobFacts) -> Markdown:
     return Markdown("No baseline: there is no finished run to compare with.")
 
 
+def champion_line(facts: JobFacts) -> Markdown:
+    """That later runs are compared with this one; empty if they are not."""
+    if facts.champion is None:
+        return Markdown()
+    since = format_moment(facts.champion.since)
+    by = code(facts.champion.by)
+    return Markdown(f"🏆 **Champion** since {since}, promoted by {by}: later runs are compared with this one.")
+
+
 def chart(facts: JobFacts) -> Markdown:
     """The primary metric's course as a Mermaid chart with its legend in words; empty if there is none to draw."""
     primary = primary_line(facts)
@@ -105,7 +115,7 @@ def chart(facts: JobFacts) -> Markdown:
         return Markdown()
     legend = f"{code(primary.name)} by step"
     if drawn.has_baseline:
-        legend += f": blue is this run, orange is {_baseline_name(facts)}"
+        legend += f": blue is this run, orange is {_baseline_name(facts, 'the champion')}"
     end = primary.history[-1][0]
     gap = f" No finite value was logged after step {end:,}." if end < primary.step else ""
     note = f" {drawn.note}" if drawn.note else ""
@@ -267,8 +277,17 @@ def _best(line: MetricLine) -> str:
     return f"{format_value(line.best)} at step {line.best_step:,}" if line.best_step is not None else ""
 
 
-def _baseline_name(facts: JobFacts) -> str:
-    return str(code(facts.baseline.branch, 60)) if facts.baseline else "Baseline"
+def _baseline_name(facts: JobFacts, champion: str = "Champion") -> str:
+    if facts.baseline is None:
+        return "Baseline"
+    return champion if facts.baseline.champion else str(code(facts.baseline.branch, 60))
+
+
+def _promoted(baseline: BaselineFacts) -> str:
+    if not baseline.champion:
+        return ""
+    by = f"promoted by {code(baseline.promoted_by)}" if baseline.promoted_by else "set in MLflow's model registry"
+    return f": the champion, {by}"
 
 
 def _commit_url(facts: JobFacts, sha: str) -> str | None:

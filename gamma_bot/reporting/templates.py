@@ -61,6 +61,7 @@ def template_environment(folder: Path) -> jinja2.Environment:
         for function in (
             sections.metrics_table,
             sections.compared_with,
+            sections.champion_line,
             sections.chart,
             sections.links,
             sections.run_line,

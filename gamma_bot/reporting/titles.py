@@ -13,7 +13,6 @@ from gamma_bot.reporting.numbers import (
     format_seconds,
     format_signed,
     format_value,
-    natural_order,
 )
 
 # A sentence that goes on after a colon; a name at its start keeps its capital.
@@ -66,13 +65,8 @@ def primary_line(facts: JobFacts) -> MetricLine | None:
 
 
 def shown_metrics(facts: JobFacts) -> list[MetricLine]:
-    """The metrics a reader wants: MLflow's ``system/`` ones stay on its own pages.
-
-    Those with a goal stand first, as they came; the others by name, ``m2`` before ``m10``.
-    """
-    wanted = [line for line in facts.metrics if line.primary or not line.name.startswith("system/")]
-    aimed = [line for line in wanted if line.primary or line.goal]
-    return aimed + sorted((line for line in wanted if line not in aimed), key=lambda line: natural_order(line.name))
+    """The metrics a reader wants, in their order: MLflow's ``system/`` ones stay on its own pages."""
+    return [line for line in facts.metrics if line.primary or not line.name.startswith("system/")]
 
 
 def _title(facts: JobFacts) -> str:
@@ -125,6 +119,8 @@ def compared(line: MetricLine, facts: JobFacts) -> str:
     """A metric and how it stands to the baseline: ``return 198.4 (+62.1, +46 %), better than models``."""
     shown = f"{plain(line.name, 100)} {format_value(line.last)}"
     branch = plain(facts.baseline.branch, 60) if facts.baseline else "the baseline"
+    if facts.baseline is not None and facts.baseline.champion:
+        branch = "the champion"
     amount = ""
     if line.change:
         share = f", {format_percent(line.relative)}" if line.relative is not None else ""

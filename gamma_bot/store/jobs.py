@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select, update
@@ -15,7 +15,7 @@ from gamma_bot.store.database import Database
 from gamma_bot.store.projects import Place, place_of_new_job
 from gamma_bot.store.tables import jobs
 
-_DOCUMENTS = ("push", "plan", "stop", "facts")
+_DOCUMENTS = ("push", "plan", "stop", "facts", "champion")
 FINAL_STATES = ("succeeded", "failed", "cancelled", "skipped")
 
 # A job's turn: it has to wait, it may start and is to be told so, it has started. Empty before its plan is made.
@@ -32,6 +32,9 @@ class JobRecord:
         stop: ``{"why": …, "hint": …}`` once somebody asked for its end.
         facts: what a report may say of it.
         turn: whether it may start: empty until its plan is made, then ``WAITING``, ``GRANTED`` or ``TAKEN``.
+        champion: ``{"by": …, "since": …, "model": …}`` while later jobs are compared with it: who promoted it, when,
+            and the repository's name then, by which MLflow knows the champion. Empty for all others.
+        notice: for who pressed a button of its check run last: why that did nothing. Empty if it did something.
     """
 
     id: str
@@ -55,6 +58,8 @@ class JobRecord:
     stop: Mapping[str, Any]
     facts: Mapping[str, Any]
     turn: str = ""
+    champion: Mapping[str, Any] = field(default_factory=dict)
+    notice: str = ""
 
     @property
     def final(self) -> bool:
@@ -96,14 +101,12 @@ class Jobs:
         values |= {name: json.dumps(values[name]) for name in _DOCUMENTS if name in values}
 
         def work(connection: Connection) -> JobRecord:
-            # Later than before even if the clock was set back: it orders the news that GitHub is shown.
-            last = connection.execute(select(jobs.c.updated_at).where(jobs.c.id == job).with_for_update()).scalar_one()
             connection.execute(
                 update(jobs)
                 .where(jobs.c.id == job, jobs.c.state.not_in(FINAL_STATES))
-                .values(**values, updated_at=max(time.time(), last + 1e-5))
+                .values(**values, updated_at=_later(connection, job))
             )
-            return _job(connection.execute(select(jobs).where(jobs.c.id == job)).mappings().one())
+            return _by_id(connection, job)
 
         return await self._database.write(work)
 
@@ -115,6 +118,44 @@ class Jobs:
             .values(stop=json.dumps({"why": why, "hint": hint}))
         )
         return bool(await self._database.write(lambda c: c.execute(change).rowcount))
+
+    async def crown(self, job: str, champion: Mapping[str, Any]) -> tuple[JobRecord, Sequence[JobRecord]]:
+        """Record that a job is the champion of its repository; the job, and those that were it until now.
+
+        Crowning the champion again changes nothing.
+        """
+
+        def work(connection: Connection) -> tuple[JobRecord, Sequence[JobRecord]]:
+            of_job = select(jobs.c.repository_id).where(jobs.c.id == job).scalar_subquery()
+            query = select(jobs).where(jobs.c.repository_id == of_job).with_for_update()
+            before = connection.execute(query.where(jobs.c.champion != "{}", jobs.c.id != job)).mappings().all()
+            crowned = _job(connection.execute(query.where(jobs.c.id == job)).mappings().one())
+            for other in before:
+                _retell(connection, other["id"], champion="{}")
+            if not crowned.champion:
+                _retell(connection, job, champion=json.dumps(dict(champion)), notice="")
+            now = [_by_id(connection, each) for each in (job, *(other["id"] for other in before))]
+            return now[0], now[1:]
+
+        return await self._database.write(work)
+
+    async def champion(self, repository_id: int) -> JobRecord | None:
+        """The job that was promoted last in a repository."""
+        return await self._one(select(jobs).where(jobs.c.repository_id == repository_id, jobs.c.champion != "{}"))
+
+    async def of_run(self, repository_id: int, run_id: str) -> JobRecord | None:
+        """The job of a repository whose MLflow run this is."""
+        return await self._one(select(jobs).where(jobs.c.repository_id == repository_id, jobs.c.run_id == run_id))
+
+    async def notice(self, job: str, words: str) -> JobRecord:
+        """Record what to tell who pressed a button, also of a job that is over; empty words take it back."""
+
+        def work(connection: Connection) -> JobRecord:
+            if _by_id(connection, job).notice != words:
+                _retell(connection, job, notice=words)
+            return _by_id(connection, job)
+
+        return await self._database.write(work)
 
     async def ask_for_turn(self, job: str, may_start: Callable[[Sequence[JobRecord]], Collection[str]]) -> bool:
         """Let a job start, or make it wait. True if it has to wait.
@@ -216,6 +257,21 @@ class Jobs:
 
     async def _all(self, query: Select[Any]) -> Sequence[JobRecord]:
         return await self._database.read(lambda c: [_job(row) for row in c.execute(query).mappings()])
+
+
+def _retell(connection: Connection, job: str, **values: str) -> None:
+    """Change what is told of a job beside how it went: that stays as it is recorded, also when the job is over."""
+    connection.execute(update(jobs).where(jobs.c.id == job).values(**values, updated_at=_later(connection, job)))
+
+
+def _later(connection: Connection, job: str) -> float:
+    """The time of a change: later than the last one even if the clock was set back, since it orders what is shown."""
+    last = connection.execute(select(jobs.c.updated_at).where(jobs.c.id == job).with_for_update()).scalar_one()
+    return max(time.time(), float(last) + 1e-5)
+
+
+def _by_id(connection: Connection, job: str) -> JobRecord:
+    return _job(connection.execute(select(jobs).where(jobs.c.id == job)).mappings().one())
 
 
 def _unfinished(connection: Connection) -> Sequence[JobRecord]:

@@ -169,12 +169,16 @@ class Surfaces:
         """GitHub no longer finds it: it is to be looked up, and made again if it is gone."""
         await self._update(surface.key, github_id=None, tried=max(1, surface.tried))
 
-    async def failed(self, surface: Surface, error: str, retry_at: float) -> None:
-        """The call failed; it is repeated at ``retry_at`` (Unix seconds), unless there is newer news already."""
+    async def failed(self, surface: Surface, error: str, retry_at: float, *, counts: bool = True) -> None:
+        """The call failed; it is repeated at ``retry_at`` (Unix seconds), unless there is newer news already.
+
+        Args:
+            counts: the more failures, the longer the wait after the next one.
+        """
         change = (
             update(surfaces)
             .where(surfaces.c.key == surface.key, surfaces.c.desired == surface.desired)
-            .values(failures=surface.failures + 1, due_at=retry_at, error=self._redact(error)[:1000])
+            .values(failures=surface.failures + counts, due_at=retry_at, error=self._redact(error)[:1000])
         )
         await self._database.write(lambda c: c.execute(change))
 

@@ -79,7 +79,15 @@ jobs = Table(
     Column("stop", Text, nullable=False, server_default="{}"),  # who asked for its end, and why; recorded first (I7)
     Column("facts", Text, nullable=False),  # what a report may say, as last known
     Column("turn", String(10), nullable=False, server_default=""),  # '' until planned | waiting | granted | taken
+    Column("champion", Text, nullable=False, server_default="{}"),  # who promoted it, while it is the champion
+    Column("notice", Text, nullable=False, server_default=""),  # why the last button that was pressed did nothing
     Index("gamma_jobs_branch", "repository_id", "branch", "pushed_at"),
+    Index(
+        "gamma_jobs_champion",
+        "repository_id",
+        sqlite_where=text("champion <> '{}'"),
+        postgresql_where=text("champion <> '{}'"),
+    ),
     Index(
         "gamma_jobs_in_line",
         "turn",
