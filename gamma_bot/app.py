@@ -108,7 +108,6 @@ class Gamma:
         self._github: GitHubApp | None = None
         self._dispatcher: Dispatcher | None = None
         self._flusher: Flusher | None = None
-        self._heads: Heads | None = None
         self.catch_up: CatchUp | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -217,7 +216,7 @@ class Gamma:
         flusher = self._flusher
 
         async def train(push: Push) -> None:
-            await engine.begin("train", push.job, push.to_json())
+            await heads.begin(push)
 
         desk = JobsDesk(
             self.jobs,
@@ -255,7 +254,7 @@ class Gamma:
 
         installations = Installations(github, self.projects, self.jobs, flusher.wake)
         own_login = _OwnLogin(github)
-        self._heads = Heads(
+        heads = Heads(
             self.jobs,
             self.inbox,
             reach,
@@ -267,7 +266,7 @@ class Gamma:
         self._dispatcher = Dispatcher(
             self.inbox,
             self.settings.branches,
-            train=self._heads.delivered,
+            train=heads.delivered,
             show_pull_request=show_pull_request,
             converse=converse,
             press=press,
@@ -284,7 +283,7 @@ class Gamma:
         self.catch_up = CatchUp(
             github,
             self.inbox,
-            reconcile=self._heads.reconcile,
+            reconcile=heads.reconcile,
             relayed=self.settings.tunnel_url is not None,
             pause_seconds=self._write_interval,
         )

@@ -15,7 +15,7 @@ from gamma_bot.github.gateway import GitHubApp
 from gamma_bot.github.repository import Repository
 from gamma_bot.jobs.plan import Mistakes, NothingToRun, Plan, Skip
 from gamma_bot.jobs.promotion import Promoted, Promotion, Unfit
-from gamma_bot.jobs.push import Push
+from gamma_bot.jobs.push import Push, branch_of_fork
 from gamma_bot.jobs.record import facts_of, new_job
 from gamma_bot.jobs.story import Story
 from gamma_bot.jobs.turns import Wait, contenders_of, explain, waits
@@ -254,8 +254,6 @@ class JobsDesk:
         if known is not None:  # asked before
             return Started(known.id, known.head_sha, known.attempt, self._page_url(known.id))
         await self._begin(push)
-        # The workflow opens it, too. Here it is open before the next command of the comment counts attempts.
-        await self._jobs.open(new_job(push, details_url=self._page_url(push.job), now=time.time()))
         return Started(push.job, push.after, push.attempt, self._page_url(push.job))
 
     async def _push(self, pull: PullContext, branch: str, asked: Asked) -> Push:
@@ -290,5 +288,4 @@ class JobsDesk:
 
 
 def _branch_of(pull: PullContext) -> str:
-    """A fork's branch must not pass for one of ours with the same name."""
-    return f"refs/pull/{pull.number}/head" if pull.from_fork else pull.head_branch
+    return branch_of_fork(pull.number) if pull.from_fork else pull.head_branch

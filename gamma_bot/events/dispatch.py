@@ -158,32 +158,43 @@ class Dispatcher:
                 # Asked only here: most pushes of bots go to branches that don't train.
                 if bot and bot == await self._own_login():
                     return "ignored: Gamma's own push"
-                project = await self._meet(Place(found.repository_id, found.repository, found.installation_id))
-                if project.state is not ProjectState.ACTIVE:
-                    return f"ignored: {project.why}"
-                job = await self._train(found.moved(project.full_name, project.installation_id))
-                log.info("dispatch.train", delivery=found.guid, repo=found.repository, job=job)
-                return f"job {job}"
+                return await self._in_reach(
+                    Place(found.repository_id, found.repository, found.installation_id),
+                    lambda now: self._start(found.moved(now.full_name, now.installation_id)),
+                )
             case PullRequestSeen(pull=pull):
                 await self._show_pull_request(pull)
                 return f"pull request {pull.number} {'open' if pull.is_open else 'closed'}"
             case RunCommands(remark=remark):
-                project = await self._meet(Place(remark.repository_id, remark.repository, remark.installation_id))
-                if project.state is not ProjectState.ACTIVE:
-                    return f"ignored: {project.why}"
-                await self._converse(
-                    replace(remark, repository=project.full_name, installation_id=project.installation_id)
+                return await self._in_reach(
+                    Place(remark.repository_id, remark.repository, remark.installation_id),
+                    lambda now: self._answer(
+                        replace(remark, repository=now.full_name, installation_id=now.installation_id)
+                    ),
                 )
-                return f"commands in comment {remark.comment}"
             case PressButton(press=press, place=place):
-                project = await self._meet(place)
-                if project.state is not ProjectState.ACTIVE:
-                    return f"ignored: {project.why}"
-                await self._press(press)
-                return f"{press.button} by {press.by} for {f'job {press.job}' if press.job else press.sha}"
+                return await self._in_reach(place, lambda _: self._push_button(press))
             case ProjectNews() | InstallationNews() | PermissionsGranted():
                 return await self._heard(intent)
             case Ignored(reason=reason):
                 return f"ignored: {reason}"
             case _:
                 assert_never(intent)
+
+    async def _in_reach(self, place: Place, act: Callable[[Project], Awaitable[str]]) -> str:
+        """Do something for a repository as it is now, if anything can be done there."""
+        project = await self._meet(place)
+        return await act(project) if project.state is ProjectState.ACTIVE else f"ignored: {project.why}"
+
+    async def _start(self, push: Push) -> str:
+        job = await self._train(push)
+        log.info("dispatch.train", delivery=push.guid, repo=push.repository, job=job)
+        return f"job {job}"
+
+    async def _answer(self, remark: Remark) -> str:
+        await self._converse(remark)
+        return f"commands in comment {remark.comment}"
+
+    async def _push_button(self, press: Press) -> str:
+        await self._press(press)
+        return f"{press.button} by {press.by} for {f'job {press.job}' if press.job else press.sha}"

@@ -87,7 +87,9 @@ class GitHubApp:
         Raises:
             GitHubError
         """
-        return dict(await self._as_app("GET", path))
+        return dict(
+            await self._as_app(f"GET {path}", lambda token: self.api().getitem(path, jwt=token, extra_headers=HEADERS))
+        )
 
     async def mint_token(self, installation_id: int) -> tuple[str, float]:
         """A new installation token and the Unix time at which it ends (an hour from now).
@@ -95,7 +97,7 @@ class GitHubApp:
         Raises:
             GitHubError
         """
-        answer = await self._as_app("POST", f"/app/installations/{installation_id}/access_tokens")
+        answer = await self.post(f"/app/installations/{installation_id}/access_tokens")
         ends = unix_time(answer["expires_at"])
         return str(answer["token"]), ends
 
@@ -105,7 +107,14 @@ class GitHubApp:
         Raises:
             GitHubError
         """
-        items, following = await self._as_app("PAGE", path)
+
+        async def ask(token: str) -> tuple[list[Any], str | None]:  # gidgethub gives no page's link to the next one
+            headers = {**sansio.create_headers(USER_AGENT, jwt=token), **HEADERS}
+            answer = await self.api().send("GET", self.api_url + path, headers)
+            items, _, following = sansio.decipher_response(*answer)
+            return items, following
+
+        items, following = await self._as_app(f"GET {path}", ask)
         # Only the cursor: our key's signature goes to the address that is configured, not to one from an answer.
         cursor = parse_qs(urlsplit(following or "").query).get("cursor", [None])[0]
         return list(items), cursor
@@ -116,17 +125,20 @@ class GitHubApp:
         Raises:
             GitHubError
         """
-        return await self._as_app("POST", path)
+        return await self._as_app(
+            f"POST {path}", lambda token: self.api().post(path, data={}, jwt=token, extra_headers=HEADERS)
+        )
 
     def api(self, *, limits: Limits | None = None, cache: LRUCache[str, Any] | None = None) -> Client:
         """A client on our session, without credentials."""
         return Client(self.session, self.api_url, self.calls, limits=limits, cache=cache)
 
-    async def _as_app(self, method: str, path: str) -> Any:
+    async def _as_app(self, route: str, call: Callable[[str], Awaitable[Any]]) -> Any:
         refused: Forbidden | None = None
         for key in self._keys:
             try:
-                answer = await self._signed(method, path, key)
+                async with translated(route), asyncio.timeout(ANSWER_SECONDS):
+                    answer = await call(key.jwt(self.app_id))
             except Forbidden as error:
                 if error.status != 401:
                     raise
@@ -137,16 +149,3 @@ class GitHubApp:
             return answer
         assert refused is not None, "there is at least one key"
         raise refused
-
-    async def _signed(self, method: str, path: str, key: SigningKey) -> Any:
-        async with translated(f"{method.replace('PAGE', 'GET')} {path}"), asyncio.timeout(ANSWER_SECONDS):
-            token = key.jwt(self.app_id)
-            api = self.api()
-            if method == "GET":
-                return await api.getitem(path, jwt=token, extra_headers=HEADERS)
-            if method == "PAGE":  # gidgethub gives no page's link to the next one
-                headers = {**sansio.create_headers(USER_AGENT, jwt=token), **HEADERS}
-                answer = await api.send("GET", self.api_url + path, headers)
-                items, _, following = sansio.decipher_response(*answer)
-                return items, following
-            return await api.post(path, data={}, jwt=token, extra_headers=HEADERS)

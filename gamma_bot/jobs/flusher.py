@@ -68,9 +68,7 @@ class Flusher:
                     log.warning("flush.failed_to_look", error=str(error))
                     due = time.time() + _PAUSE_SECONDS
                 # What is under way is still dirty and due; its end wakes us.
-                wait = None if due is None or self._under_way else max(0.05, due - time.time())
-                if due is not None and self._under_way:
-                    wait = max(1.0, due - time.time())
+                wait = None if due is None else max(1.0 if self._under_way else 0.05, due - time.time())
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await self._wake.wait()

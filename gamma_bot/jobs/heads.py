@@ -68,7 +68,7 @@ class Heads:
             if covered or (known is None and await self._engine.is_running(by_head.job)):
                 log.info("heads.delivery_came_late", delivery=push.guid, job=by_head.job)
                 return by_head.job
-            await self._start(push)
+            await self.begin(push)
             return push.job
 
     async def reconcile(self, awaited: Set[int]) -> None:
@@ -121,17 +121,18 @@ class Heads:
         async with self._starting:
             if await self._inbox.waits("push") or await self._has_job(job, head):
                 return
-            await self._start(_by_head(push))
+            await self.begin(_by_head(push))
             log.warning("heads.begun", job=_by_head(push).job, repo=job.repository, branch=job.branch, sha=head)
 
     async def _has_job(self, job: JobRecord, sha: str) -> bool:
         of_commit = await self._jobs.of_commit(job.repository_id, sha)
         return any(other.branch == job.branch for other in of_commit)
 
-    async def _start(self, push: Push) -> None:
+    async def begin(self, push: Push) -> None:
+        """Begin the job of a push; beginning it twice begins one."""
         await self._engine.begin("train", push.job, push.to_json())
-        # The workflow opens it, too. Here it is open before the delivery is marked as done, so that whoever looks for
-        # the jobs of a commit misses none.
+        # The workflow opens it, too. Here it is open before the delivery is marked as done, and before the next
+        # command of a comment counts attempts: whoever looks for the jobs of a commit misses none.
         await self._jobs.open(new_job(push, details_url=self._page_url(push.job), now=time.time()))
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import structlog
 
+from gamma_bot.jobs.push import is_of_fork
 from gamma_bot.jobs.record import facts_of
 from gamma_bot.reporting.facts import JobFacts, State
 from gamma_bot.store.jobs import JobRecord, Jobs
 from gamma_bot.tracking.runs import Tracking
 
 PROMOTED_BY, PROMOTED_AT = "gamma.promoted_by", "gamma.promoted_at"
-_FORK = "refs/pull/"
 
 log = structlog.get_logger()
 
@@ -47,7 +47,7 @@ class Unfit:
 
 def unfit(job: JobRecord) -> Unfit | None:
     """``None`` if the job can be the champion. Only a run that succeeded is worth comparing with."""
-    if job.branch.startswith(_FORK):
+    if is_of_fork(job.branch):
         return Unfit(
             f"Job `{job.id}` trained the code of a fork, which is no part of this repository.",
             "Once its commits are in a branch of this repository, the run of that branch can be promoted.",

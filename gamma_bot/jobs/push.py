@@ -7,7 +7,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+_OF_FORKS = "refs/pull/"
 SKIP_MARKER = "[skip gamma]"
+
+
+def branch_of_fork(number: int) -> str:
+    """What stands for the branch of a fork's pull request: it must not pass for one of ours with the same name."""
+    return f"{_OF_FORKS}{number}/head"
+
+
+def is_of_fork(branch: str) -> bool:
+    """Whether a job's branch is a fork's, which is not in this repository."""
+    return branch.startswith(_OF_FORKS)
 
 
 @dataclass(frozen=True)

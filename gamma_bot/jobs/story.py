@@ -35,7 +35,7 @@ from gamma_bot.jobs.plan import (
     decide,
 )
 from gamma_bot.jobs.presenter import Presenter
-from gamma_bot.jobs.push import Push
+from gamma_bot.jobs.push import Push, is_of_fork
 from gamma_bot.jobs.reach import Reach
 from gamma_bot.jobs.record import dump_facts, facts_of, new_job, stored_config
 from gamma_bot.jobs.turns import may_have_to_wait, may_start
@@ -329,8 +329,8 @@ class Story:
         Args:
             only_if_unknown: a pull request that is known is asked about when the job is over, and not twice.
         """
-        if push.branch.startswith("refs/pull/"):
-            return  # a fork's: its branch is not here
+        if is_of_fork(push.branch):
+            return
         known = await self._parts.pulls.of_branch(push.repository_id, push.branch)
         if known and only_if_unknown:
             return
