@@ -5,13 +5,17 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test lint bench lock clean unit contract-data
+.PHONY: demo test thorough lint bench eval lock clean unit contract-data
 
 demo: $(VENV)/ready
 	@$(BIN)/gamma demo $(ARGS)
 
 test: $(VENV)/ready lint contract-data
-	@$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
+	@$(BIN)/pytest -n 3 --dist worksteal -m "not thorough" $(ARGS)
+
+# The proofs that take longest: terraform, replicas that are killed, every order of a day's events, PostgreSQL under kill -9.
+thorough: $(VENV)/ready contract-data
+	@$(BIN)/pytest -n 3 --dist worksteal -m thorough $(ARGS)
 
 unit: $(VENV)/ready
 	@$(BIN)/pytest $(ARGS)
@@ -24,6 +28,10 @@ lint: $(VENV)/ready
 
 bench: $(VENV)/ready
 	@for file in tests/benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+# What a real model writes about the evaluation's cases: needs GAMMA_ANTHROPIC_API_KEY, and costs about two dollars a model.
+eval: $(VENV)/ready
+	@$(BIN)/python -m tests.agent_eval $(ARGS)
 
 # GitHub's published contract (OpenAPI description, webhook examples and schemas), for the tests that check the sandbox.
 contract-data: tests/contract/node_modules/.ready
@@ -43,8 +51,8 @@ $(VENV)/ready: requirements/dev.txt requirements/uv.txt pyproject.toml
 
 # Pins are renewed on purpose only: with hashes, for every platform, without registry addresses.
 lock:
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 --extra demo pyproject.toml -o requirements/runtime.txt
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 --extra demo --group dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 --extra demo --extra sagemaker pyproject.toml -o requirements/runtime.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 --extra demo --extra sagemaker --group dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
 	@echo uv | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 - -o requirements/uv.txt
 
 clean:

@@ -10,27 +10,24 @@ import contextlib
 import gc
 import json
 import logging
-import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import structlog
 from pydantic import ValidationError
 
 from gamma_bot import __version__
+from gamma_bot.lean_logging import structlog
+from gamma_bot.price_commands import prices
 from gamma_bot.redaction import RedactLines
-from gamma_bot.settings import Settings, with_stored_app
+from gamma_bot.settings import Settings, WrongSettings, with_stored_app
 
 if TYPE_CHECKING:
+    from gamma_bot.demo_stage import Executor
     from gamma_bot.store.inbox import DeliveryRecord, Inbox
-
-_END_SECONDS = 5.0
 
 
 def main() -> None:
@@ -48,13 +45,20 @@ def gamma() -> None:
     """Gamma: a push to a `models` branch trains, and GitHub shows how it went."""
 
 
-@gamma.command(epilog=_examples("gamma demo", "gamma demo --exit", "gamma demo --port 3000"))
+@gamma.command(epilog=_examples("gamma demo", "gamma demo --exit", "gamma demo --executor sagemaker"))
 @click.option("--exit", "leave", is_flag=True, help="End after the story: 0 if every step came out as expected.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="Port of the sandbox GitHub."
 )
 @click.option("--folder", type=click.Path(path_type=Path), help="Keep everything here instead of a temporary folder.")
-def demo(leave: bool, port: int, folder: Path | None) -> None:
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "sagemaker", "actions"]),
+    default="local",
+    show_default=True,
+    help="Where the jobs train; SageMaker and GitHub Actions are stand-ins on this machine.",
+)
+def demo(leave: bool, port: int, folder: Path | None, executor: Executor) -> None:
     """Play the whole story on this machine: a sandbox GitHub, the bot, MLflow, and a MuJoCo task.
 
     Needs no account, no key and no network. Afterwards it stays up for you to click and to push to.
@@ -63,7 +67,7 @@ def demo(leave: bool, port: int, folder: Path | None) -> None:
 
     _log_to_stderr(logging.ERROR)
     try:
-        sys.exit(asyncio.run(play(leave=leave, port=port, folder=folder)))
+        sys.exit(asyncio.run(play(leave=leave, port=port, folder=folder, executor=executor)))
     except KeyboardInterrupt:
         sys.exit(130 if leave else 0)
 
@@ -179,16 +183,22 @@ def doctor() -> None:
     sys.exit(0 if well else 1)
 
 
-@gamma.command(epilog=_examples("gamma init", "gamma init ../my-model", "gamma init --config-only"))
+@gamma.command(epilog=_examples("gamma init", "gamma init ../my-model", "gamma init --config-only --executor actions"))
 @click.argument("path", type=click.Path(path_type=Path, file_okay=False), default=".")
 @click.option("--force", is_flag=True, help="Replace files that exist already.")
 @click.option("--config-only", is_flag=True, help="Write nothing but a gamma.yml, for a script of your own.")
-def init(path: Path, force: bool, config_only: bool) -> None:
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "sagemaker", "actions"]),
+    default="local",
+    help="Where it is to train. actions: in the repository's own GitHub Actions; writes the workflow, too.",
+)
+def init(path: Path, force: bool, config_only: bool, executor: str) -> None:
     """Write a starter into a repository: a small MuJoCo task, its gamma.yml, and how to go on."""
     from gamma_bot.starter import StarterError, write_starter
 
     try:
-        written = write_starter(path, force=force, config_only=config_only)
+        written = write_starter(path, force=force, config_only=config_only, executor=executor)
     except StarterError as error:
         raise click.ClickException(str(error)) from None
     for item in written:
@@ -197,7 +207,16 @@ def init(path: Path, force: bool, config_only: bool) -> None:
         click.echo("Next: name your script in gamma.yml and check it with `gamma validate`.")
     if not any((folder / ".git").exists() for folder in (path.resolve(), *path.resolve().parents)):
         click.echo("This folder is no Git repository yet: git init && git remote add origin URL")
+    if executor == "actions":
+        if not any(item.path == "gamma.yml" for item in written):
+            click.echo("Your gamma.yml stays as it is: it needs `executor: actions` below `train:`.")
+        click.echo("Next: commit this to the default branch: executor and workflow count as they are there.")
+    if executor == "sagemaker":
+        click.echo("Next: commit this to the default branch: executor, instances and image count as they are there.")
     click.echo("Next: git add -A && git commit -m 'Train with Gamma' && git push origin HEAD:models/main")
+
+
+gamma.add_command(prices)
 
 
 @gamma.group(
@@ -264,27 +283,13 @@ def replay_delivery(guid: str) -> None:
     asyncio.run(run())
 
 
-def end_within(seconds: float) -> None:
-    """End this process in so many seconds even if a thread does not want to; what it did last is in its exit code.
-
-    The engine's threads wait for a lost database without end, and Python waits for them. Nothing gets lost without
-    them: whatever was answered or recorded is in the database already, and the rest is done again at the next start.
-    """
-
-    def end() -> None:
-        time.sleep(seconds)
-        click.echo("Ended without the database, which does not answer. What was under way goes on later.", err=True)
-        os._exit(1)
-
-    threading.Thread(target=end, daemon=True).start()
-
-
 async def _serve(settings: Settings) -> int:
     # Thousands of objects are made while modules load, and none goes away: looking for garbage in between is a tenth
     # of the time until Gamma is ready.
     gc.disable()
-    from gamma_bot.app import Gamma, WrongSettings
+    from gamma_bot.app import Gamma
     from gamma_bot.github.keys import UnusableKey
+    from gamma_bot.serving import until_told
     from gamma_bot.startup import parts_of, render
     from gamma_bot.store.database import StoreUnavailable
 
@@ -292,22 +297,19 @@ async def _serve(settings: Settings) -> int:
     try:
         service = Gamma(settings)
         await service.start()
+        report = render(parts_of(settings, service.url, await service.other_hosts()))
     except (StoreUnavailable, UnusableKey, WrongSettings, OSError) as error:
         if service is not None:
             await service.stop()
         click.echo(f"gamma: can't start: {error}", err=True)
         return 1
-    click.echo(f"Gamma {__version__} listens on {service.url}\n{render(parts_of(settings, service.url))}", err=True)
+    click.echo(f"Gamma {__version__} listens on {service.url}\n{report}", err=True)
     gc.freeze()
+    # Nearly nothing here needs the collector. With Python's own thresholds it takes a tenth of the time in which many
+    # jobs end, and more the more jobs there are in memory.
+    gc.set_threshold(20_000, 20, 20)
     gc.enable()
-    ended = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    await ended.wait()
-    click.echo("Stopping; running jobs go on and are found again at the next start.", err=True)
-    await service.stop()
-    end_within(_END_SECONDS)
-    return 0
+    return await until_told(service)
 
 
 async def _setup(

@@ -1,6 +1,6 @@
 """``gamma demo``: the whole story on this machine, told as it happens.
 
-A sandbox GitHub, the bot, embedded MLflow and a real MuJoCo task, in one process: a baseline, an improvement with a
+A sandbox GitHub, the bot, embedded MLflow and a real MuJoCo task: a baseline, an improvement with a
 pull request, a mistake, and its fix. Each step is checked against what it must come to.
 """
 
@@ -12,24 +12,20 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
-from pydantic import SecretStr
 
 from gamma_bot.app import Gamma
+from gamma_bot.demo_stage import NAME, USER, Executor, Stage, stage
 from gamma_bot.sandbox.model import CheckRun, PullRequest, Repository
 from gamma_bot.sandbox.server import SandboxGitHub
-from gamma_bot.settings import Settings
-from gamma_bot.starter import starter_files, story_edits
-from gamma_bot.training.trainer import Attempt
+from gamma_bot.starter import story_edits
 
-USER, NAME, MAIN, BRANCH = "you", "cartpole", "models/main", "models/energy"
-_PERMISSIONS = {"checks": "write", "contents": "read", "issues": "write", "metadata": "read", "pull_requests": "write"}
-_EVENTS = ("push", "pull_request", "issue_comment", "pull_request_review", "pull_request_review_comment", "repository")
+MAIN, BRANCH = "models/main", "models/energy"
 _LONGEST_STEP_SECONDS = 180.0
 
 
@@ -37,10 +33,23 @@ _LONGEST_STEP_SECONDS = 180.0
 class Story:
     """The stage and what came out so far. ``unexpected`` is empty if every step came out as it must."""
 
-    github: SandboxGitHub
-    repository: Repository
-    bot: Gamma
+    stage: Stage
     unexpected: list[str] = field(default_factory=list)
+
+    @property
+    def github(self) -> SandboxGitHub:
+        """The sandbox GitHub."""
+        return self.stage.github
+
+    @property
+    def repository(self) -> Repository:
+        """The repository that trains."""
+        return self.stage.repository
+
+    @property
+    def bot(self) -> Gamma:
+        """The bot."""
+        return self.stage.bot
 
     def expect(self, holds: bool, what: str) -> None:
         """Note it where a step came out otherwise."""
@@ -53,13 +62,14 @@ class Story:
         return f"{self.github.url}/{self.repository.full_name}{path}"
 
 
-async def play(*, leave: bool, port: int, folder: Path | None) -> int:
+async def play(*, leave: bool, port: int, folder: Path | None, executor: Executor = "local") -> int:
     """Play the story; the exit code.
 
     Args:
         leave: end after the story; else stay up until Ctrl-C.
         port: of the sandbox GitHub; 0 for a free one.
         folder: keep everything there; ``None`` for a temporary folder.
+        executor: where the jobs train: here, or in stand-ins of SageMaker or GitHub Actions on this machine.
     """
     if importlib.util.find_spec("mujoco") is None:
         click.echo("The demo trains with MuJoCo, which is not installed. Run: pip install 'gamma-bot[demo]'", err=True)
@@ -77,7 +87,7 @@ async def play(*, leave: bool, port: int, folder: Path | None) -> int:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gamma-demo-")))
         started = time.monotonic()
         try:
-            story = await stack.enter_async_context(_stage(folder, port))
+            story = Story(await stack.enter_async_context(stage(folder, port, executor)))
         except OSError as error:
             click.echo(f"gamma demo: can't listen on port {port}: {error}. Try: gamma demo --port 0", err=True)
             return 1
@@ -97,43 +107,6 @@ async def play(*, leave: bool, port: int, folder: Path | None) -> int:
         _say_how_to_go_on(story)
         await asyncio.Event().wait()
     return 0
-
-
-@asynccontextmanager
-async def _stage(folder: Path, port: int) -> AsyncIterator[Story]:
-    """The sandbox with the starter repository and the App, and the bot that serves it."""
-    secret = "demo"  # noqa: S105 (it signs on loopback only)
-    async with SandboxGitHub(folder / "github", port=port) as github:
-        github.create_user(USER)
-        repository = github.create_repository(USER, NAME, starter_files())
-        app = github.create_app("Gamma", _PERMISSIONS, _EVENTS, "", secret)
-        github.install(app, repository)
-        settings = Settings(
-            # Every setting is given, so that the demo is the same on every machine, whatever is configured there.
-            data_dir=folder / "gamma",
-            host="127.0.0.1",
-            port=0,
-            public_url=None,
-            database_url=None,
-            executor="local",
-            local_jobs=1,
-            branches=("models", "models/*"),
-            github_api_url=github.api_url,
-            github_app_id=str(app.id),
-            github_private_key=SecretStr(app.private_key_pem),
-            github_webhook_secret=SecretStr(secret),
-            mlflow_tracking_uri=None,
-            mlflow_public_url=None,
-        )
-        bot = Gamma(settings)
-        await bot.start()
-        app.hook.url = f"{bot.url}/webhook"
-        try:
-            yield Story(github, repository, bot)
-        finally:
-            for job in await bot.jobs.unfinished():
-                await bot.trainers["local"].stop(Attempt(job.id, job.attempt))
-            await bot.stop()
 
 
 async def _tell(story: Story) -> None:

@@ -20,6 +20,7 @@ from gamma_bot.tracking.runs import TrackingError
 
 # What app.yml asks for; a test keeps them in agreement.
 NEEDED_PERMISSIONS = {
+    "actions": "write",
     "checks": "write",
     "contents": "read",
     "issues": "write",
@@ -32,6 +33,7 @@ NEEDED_EVENTS = (
     "issue_comment",
     "pull_request_review",
     "pull_request_review_comment",
+    "workflow_run",
     "repository",
 )
 _LEVELS = ("", "read", "write", "admin")
@@ -51,7 +53,8 @@ class Finding:
 async def examine(settings: Settings, on_finding: Callable[[Finding], None]) -> bool:
     """Look at everything; True if Gamma can work. Findings come as they are made."""
     well = True
-    checks: tuple[Callable[[Settings], Awaitable[list[Finding]]], ...] = (_machine, _store, _tracking, _github)
+    checks: tuple[Callable[[Settings], Awaitable[list[Finding]]], ...]
+    checks = (_machine, _store, _tracking, _github, _sagemaker)
     for check in checks:
         for finding in await check(settings):
             on_finding(finding)
@@ -148,4 +151,18 @@ async def _github(settings: Settings) -> list[Finding]:
     events = [event for event in NEEDED_EVENTS if event not in (app.get("events") or ())]
     detail = f"not subscribed to {', '.join(events)}" if events else ", ".join(NEEDED_EVENTS)
     findings.append(Finding("events", not events, detail, "subscribe in the App's settings" if events else ""))
+    return findings
+
+
+async def _sagemaker(settings: Settings) -> list[Finding]:
+    if not settings.aws_bucket:
+        return []
+    from gamma_bot.training.sagemaker.aws import Aws
+    from gamma_bot.training.sagemaker.examination import examine as examine_aws
+
+    aws = Aws(region=settings.aws_region, endpoint_url=settings.aws_endpoint_url)
+    role, queue_url = settings.aws_role_arn or "", settings.aws_events_queue_url or ""
+    found = examine_aws(aws, bucket=settings.aws_bucket, role=role, queue_url=queue_url)
+    findings = [Finding(each.name, each.well, each.detail, each.fix) async for each in found]
+    aws.close()
     return findings

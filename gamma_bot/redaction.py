@@ -1,4 +1,4 @@
-"""Takes secrets out of text: every form of a GitHub token, private keys, passwords in addresses, configured values.
+"""Takes secrets out of text: tokens of GitHub and of other services, private keys, passwords, configured values.
 
 It lies below everything, so that logs, stored errors and words for people share one list. A token of 40 hexadecimal
 digits, as GitHub made them before 2021, can't be told from a commit and is found by its ``Authorization:`` only.
@@ -6,7 +6,9 @@ digits, as GitHub made them before 2021, can't be told from a commit and is foun
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Collection, MutableMapping
 from typing import Any
 
@@ -19,6 +21,7 @@ SHORTEST_SECRET = 8
 _SIGNS = (
     *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "v1.", "eyJ", "://", "-----BEGIN"),
     *("uthorization", "UTHORIZATION", "token=", "secret="),
+    *("sk-", "AKIA", "ASIA", "xox", "xapp-", "hooks.slack.com", "hf_", "AIza", "glpat-"),
 )
 
 _PATTERNS = (
@@ -43,7 +46,24 @@ _PATTERNS = (
     (re.compile(r"(://[^\s/:@\"']*:)[^\s/\"']+(?=@)"), rf"\g<1>{REDACTED}"),
     # The address that a download is redirected to carries its own permission.
     (re.compile(r"([?&](?:access_token|token|client_secret)=)[^&\s\"'<>]+"), rf"\g<1>{REDACTED}"),
+    # What training code talks to: Anthropic and others, AWS, Slack, Hugging Face, Google, GitLab.
+    (re.compile(r"\bsk-(?:[a-z]+[0-9]*-){0,3}[A-Za-z0-9_-]{20,}"), REDACTED),
+    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), REDACTED),
+    (re.compile(r"\b(?:xox[a-z]|xapp)-[A-Za-z0-9-]{10,}"), REDACTED),
+    (re.compile(r"(hooks\.slack\.com/[a-z]+/)[A-Za-z0-9/_-]+"), rf"\g<1>{REDACTED}"),
+    (re.compile(r"\b(?:hf_[A-Za-z0-9]{30,}|AIza[A-Za-z0-9_-]{35}|glpat-[A-Za-z0-9_-]{20,})"), REDACTED),
 )
+
+# What is called a secret, and looks like one: "AWS_SECRET_ACCESS_KEY=x", "api_key: 'x'", '"password": "x"'. A plain
+# "key" is none: caches, metrics and files have keys too.
+_CALLED_SECRET = re.compile(
+    r"((?:token|secret|passw(?:or)?d|passwd|pwd|credential"
+    r"|(?:api|access|secret|private|account|auth|signing|encryption|master|client|shared)[_. -]?key)s?"
+    r"[\"'\\]{0,3}\s{0,3}[=:]\s{0,3}[\"'\\]{0,3})([A-Za-z0-9_+/=.~!@#$%^&*-]{12,})",
+    re.IGNORECASE,
+)
+_PIECE = re.compile("[A-Za-z0-9]{12,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_RANDOM_BITS = 2.9  # per character; sixteen hexadecimal digits have about 3.3, words and counters less
 
 
 def redacted(text: str, secrets: Collection[str] = ()) -> str:
@@ -55,11 +75,20 @@ def redacted(text: str, secrets: Collection[str] = ()) -> str:
     for secret in secrets:
         if len(secret) >= SHORTEST_SECRET and secret in text:
             text = text.replace(secret, REDACTED)
-    if not any(sign in text for sign in _SIGNS):
-        return text
-    for pattern, instead in _PATTERNS:
-        text = pattern.sub(instead, text)
-    return text
+    if any(sign in text for sign in _SIGNS):
+        for pattern, instead in _PATTERNS:
+            text = pattern.sub(instead, text)
+    return _CALLED_SECRET.sub(lambda match: match[1] + REDACTED if _is_random(match[2]) else match[0], text)
+
+
+def _is_random(value: str) -> bool:
+    """Whether some unbroken piece of the value has letters and digits in no order: names of models and files do not."""
+    for piece in _PIECE.findall(value):
+        counts = Counter(piece).values()
+        bits = -sum(count / len(piece) * math.log2(count / len(piece)) for count in counts)
+        if bits >= _RANDOM_BITS and re.search("[A-Za-z]", piece) and re.search("[0-9]", piece):
+            return True
+    return False
 
 
 class RedactLines:

@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gamma_bot.stored_app import read_stored_app
+
+
+class WrongSettings(Exception):
+    """What is configured can't work; the text says what to change."""
 
 
 class Settings(BaseSettings):
@@ -36,6 +40,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path("gamma-data")
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    drain_seconds: Annotated[float, Field(ge=0, le=300)] = 3.0
     public_url: str | None = None
     database_url: str | None = None
     executor: str = "local"
@@ -53,9 +58,19 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str | None = None
     mlflow_public_url: str | None = None
 
+    # By AWS's own names. Of the two boto3 reads only the second one, so that it has to be told.
+    aws_region: Annotated[str | None, Field(validation_alias=AliasChoices("aws_region", "aws_default_region"))] = None
+
+    aws_endpoint_url: Annotated[str | None, Field(validation_alias="aws_endpoint_url")] = None
+    aws_bucket: str | None = None
+    aws_role_arn: str | None = None
+    aws_events_queue_url: str | None = None
+
     anthropic_api_key: SecretStr | None = None
     anthropic_base_url: str | None = None
     anthropic_model: str | None = None
+    anthropic_second_model: str | None = None
+    api_token: SecretStr | None = None
     supabase_url: str | None = None
 
     @field_validator("branches", mode="before")
@@ -106,7 +121,9 @@ class Settings(BaseSettings):
         a PEM block is known by its looks."""
         values = [value.decode() for value in self.webhook_secrets]
         values += [
-            secret.get_secret_value() for secret in (self.github_client_secret, self.anthropic_api_key) if secret
+            secret.get_secret_value()
+            for secret in (self.github_client_secret, self.anthropic_api_key, self.api_token)
+            if secret
         ]
         values += [urlsplit(url or "").password or "" for url in (self.database_url, self.mlflow_tracking_uri)]
         return tuple(value for value in values if value)

@@ -33,6 +33,19 @@ train:
 """
 
 
+# Where a repository has the workflow that trains, and what a machine of GitHub's has to install for the starter.
+WORKFLOW_PATH = ".github/workflows/gamma.yml"
+_COMMAND = b"  command: python train.py\n"
+_SAGEMAKER = b"""
+  # Both count as they are on the default branch. Any image with a shell, tar and Python will do.
+  executor: sagemaker
+  sagemaker:
+    instance: [ml.m5.xlarge, ml.m5.2xlarge]
+    image: 763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.5-cpu-py311
+"""
+_REQUIREMENTS = b"mlflow>=3.17,<4\nmujoco==3.14.0\nnumpy>=2\n"
+
+
 class StarterError(Exception):
     """The starter can't be read or written. The text is fit for a person."""
 
@@ -90,17 +103,57 @@ class Story:
         return dict(self.edits[2].files)
 
 
-def starter_files() -> dict[str, bytes]:
+def starter_files(executor: str = "local") -> dict[str, bytes]:
     """The files of the starter by their path, as they would be committed.
+
+    Args:
+        executor: ``actions`` and ``sagemaker`` are named in gamma.yml, and a machine elsewhere has to install what the
+            script needs; ``actions`` adds the workflow that trains.
 
     Raises:
         StarterError: this installation of Gamma has no templates.
     """
-    root = _starter_folder()
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(_files_below(root))}
+    root = _template_folder("starter")
+    files = {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(_files_below(root))}
+    match executor:
+        case "actions":
+            return {**files, **actions_files(files), "requirements.txt": _REQUIREMENTS}
+        case "sagemaker":
+            return {**files, **sagemaker_files(files), "requirements.txt": _REQUIREMENTS}
+        case _:
+            return files
 
 
-def write_starter(target: Path, *, force: bool = False, config_only: bool = False) -> list[WrittenFile]:
+def sagemaker_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """A gamma.yml that names the executor, and what SageMaker trains on and in.
+
+    Args:
+        files: those whose gamma.yml it is.
+    """
+    return {"gamma.yml": files["gamma.yml"].replace(_COMMAND, _COMMAND + _SAGEMAKER, 1)}
+
+
+def actions_files(files: Mapping[str, bytes] | None = None) -> dict[str, bytes]:
+    """What a repository needs to train in GitHub Actions: a gamma.yml that names the executor, and its workflow.
+
+    Args:
+        files: those whose gamma.yml it is; the starter's if there are none.
+
+    Raises:
+        StarterError: this installation of Gamma has no templates.
+    """
+    executor = (
+        b"\n  # Runs of .github/workflows/gamma.yml train. Both files count as they are on the default branch.\n"
+        b"  executor: actions\n"
+    )
+    config = (starter_files() if files is None else files)["gamma.yml"].replace(_COMMAND, _COMMAND + executor, 1)
+    workflow = (_template_folder("actions") / "gamma.yml").read_bytes()
+    return {"gamma.yml": config, WORKFLOW_PATH: workflow}
+
+
+def write_starter(
+    target: Path, *, force: bool = False, config_only: bool = False, executor: str = "local"
+) -> list[WrittenFile]:
     """Write the starter into a folder, which is made if need be. Either all files are written or none.
 
     A README.md and a .gitignore that are there already are kept: most repositories have them.
@@ -108,12 +161,20 @@ def write_starter(target: Path, *, force: bool = False, config_only: bool = Fals
     Args:
         force: overwrite files of the same name; others are never touched.
         config_only: write nothing but a ``gamma.yml``, for a repository that has a script to train.
+        executor: as in ``starter_files``. ``actions``: where there is a
+            ``gamma.yml`` already, the workflow is all that is written.
 
     Raises:
         FilesExist: some of the files are there already, and ``force`` was not given.
         StarterError: the folder can't be written to.
     """
-    files = {"gamma.yml": _CONFIG_ONLY.encode()} if config_only else starter_files()
+    files = starter_files(executor)
+    if config_only:
+        files = {"gamma.yml": _CONFIG_ONLY.encode()}
+        files = actions_files(files) if executor == "actions" else files
+        files = sagemaker_files(files) if executor == "sagemaker" else files
+    if executor == "actions" and (target / "gamma.yml").exists():
+        files = {WORKFLOW_PATH: files[WORKFLOW_PATH]}  # what is trained there is there
     existing = [path for path in files if os.path.lexists(target / path)]
     kept = {path: files.pop(path) for path in existing if path in _KEPT and not force}
     conflicts = [path for path in existing if path not in kept]
@@ -202,12 +263,12 @@ def _edit(files: Mapping[str, str], message: str, path: str, *replacements: tupl
     return Edit(message, {path: text})
 
 
-def _starter_folder() -> Path:
+def _template_folder(name: str) -> Path:
     # In a wheel the templates are inside the package; in the source tree they stand beside it.
-    for folder in (_PACKAGE / "templates" / "starter", _PACKAGE.parent / "templates" / "starter"):
+    for folder in (_PACKAGE / "templates" / name, _PACKAGE.parent / "templates" / name):
         if folder.is_dir():
             return folder
-    raise StarterError("This installation of Gamma has no templates/starter folder; install it again.")
+    raise StarterError(f"This installation of Gamma has no templates/{name} folder; install it again.")
 
 
 def _files_below(root: Path) -> Iterator[Path]:

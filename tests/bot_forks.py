@@ -9,6 +9,7 @@ finds itself as in a fresh process: no thread, no connection, an environment and
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -82,11 +83,15 @@ class BotForks:
 
 def serve() -> None:
     """Fork a bot per line until the input ends."""
-    import dbos  # noqa: F401 -- what the bot would import, too
+    import cryptography.hazmat.primitives.serialization  # noqa: F401 -- what the bot would import, too
+    import dbos._sys_db_postgres  # noqa: F401
+    import jwt  # noqa: F401
     import psycopg  # noqa: F401
 
     from tests import bot_process
 
+    gc.collect()
+    gc.freeze()  # no bot needs to look through all that again
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the bots, and they are to leave no zombies
     for line in sys.stdin:
         pid = os.fork()

@@ -8,14 +8,16 @@ from typing import TypeVar
 
 from gamma_bot.commands.answer import Answer, answer
 from gamma_bot.commands.context import CommandContext, PullContext
-from gamma_bot.commands.desk import Asked, Effective, Preview, Refused, Setting, Started
+from gamma_bot.commands.desk import Asked, Costs, Effective, Preview, Refused, Setting, Started
 from gamma_bot.commands.parser import parse_comment
 from gamma_bot.commands.registry import build_registry
 from gamma_bot.commands.roles import Role
 from gamma_bot.config.errors import Problem
-from gamma_bot.config.schema import Scalar
+from gamma_bot.config.schema import Budget, Scalar
+from gamma_bot.jobs.budgets import allowances
 from gamma_bot.jobs.promotion import Promoted
 from gamma_bot.reporting.facts import ChampionFacts, JobFacts, State
+from gamma_bot.store.spending import Spent
 from tests.job_facts import QUEUED, SHA
 
 T = TypeVar("T")
@@ -43,6 +45,8 @@ class MemoryDesk:
     approved: set[str] = field(default_factory=set)
     skipped: set[str] = field(default_factory=set)
     answered: dict[str, object] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
+    spent: Spent = field(default_factory=lambda: Spent(branch=3.52, month=197.0, repository=897.0))
 
     async def jobs(self, pull: PullContext, limit: int = 10) -> Sequence[JobFacts]:
         return self.held[:limit]
@@ -75,6 +79,10 @@ class MemoryDesk:
     async def approve(self, pull: PullContext, by: str, sha: str, request: str) -> Started | Refused:
         self.approved.add(sha)
         return self._start(pull, 1, Asked(by, request))
+
+    async def costs(self, pull: PullContext, limit: int = 10) -> Costs | Refused:
+        budgets = [each for each in allowances(self.budget, self.spent, of_pull_request=True) if not each.of_each_job]
+        return Costs("2026-11", self.spent, budgets, self.budget.job, self.held[:limit])
 
     async def effective_config(self, pull: PullContext) -> Effective | Refused:
         settings = [Setting("train.executor", "local", "default")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import os
@@ -16,17 +17,22 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 import hypothesis
 import pytest
+import pytest_asyncio
 import structlog
+from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from gamma_bot.cli import gamma as command_line
+from gamma_bot.sandbox.aws.client import AwsStandIn
+from tests import applied_stack as terraform
 from tests.bot_forks import BotForks
 from tests.harness import CODE, Gamma, gamma_with_repository
 
@@ -46,6 +52,19 @@ def pytest_configure() -> None:
     """
     if os.access(_RAM_DISK, os.W_OK) and shutil.disk_usage(_RAM_DISK).free > _NEEDED_BYTES:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_RAM_DISK))
+    if sys.version_info < (3, 12):  # which does so by itself: no thread for each of the sandbox's Git processes
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what needs MLflow in its own process: importing it takes seconds, and so one process does it.
+
+    What is killed again and again is killed on the second database where there is time for that.
+    """
+    items.sort(key=lambda item: item.path.name != "test_tracking.py")
+    for item in items:
+        if item.path.name == "test_invariants.py" and "[postgres" in item.name:
+            item.add_marker(pytest.mark.thorough)
 
 
 def pytest_collection_finish() -> None:
@@ -53,6 +72,13 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """What is garbage has been looked through once; pytest would do so three times more."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,8 +105,14 @@ def app_key() -> str:
 @pytest.fixture(scope="session", autouse=True)
 def _early(request: pytest.FixtureRequest) -> None:
     """MLflow takes ten seconds to boot: it does so while tests run that need none."""
-    if any({"mlflow_uri", "store"} & set(getattr(item, "fixturenames", ())) for item in request.session.items):
+    if any(
+        {"mlflow_uri", "mlflow_folder", "store"} & set(getattr(item, "fixturenames", ()))
+        for item in request.session.items
+    ):
         request.getfixturevalue("_mlflow")
+    wants_stack = any("applied_stack" in getattr(item, "fixturenames", ()) for item in request.session.items)
+    if wants_stack and terraform.why_not() is None:  # over a minute, in which it mostly sleeps
+        request.getfixturevalue("applied_stack")
 
 
 @pytest.fixture(scope="session")
@@ -102,11 +134,26 @@ def mlflow_uri(_mlflow: str) -> str:
 
 
 @pytest.fixture(scope="session")
+def mlflow_folder(mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where ``tests/mlflow_forks.py`` takes scripts, and keeps an empty database."""
+    return _root(tmp_path_factory) / "mlflow"
+
+
+@pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A private PostgreSQL cluster on a Unix socket, one for all test processes; its URL without a database."""
     if _postgres_programs() is None:
         pytest.skip("PostgreSQL's server programs are not on this machine; CI installs them")
     yield from _shared(tmp_path_factory, "postgres", _start_postgres)
+
+
+@pytest.fixture(scope="session")
+def applied_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[terraform.AppliedStack]:
+    """The AWS side of Gamma as Terraform makes it, once for all test processes."""
+    if (reason := terraform.why_not()) is not None:
+        pytest.skip(reason)
+    for folder in _shared(tmp_path_factory, "applied_stack", terraform.start):
+        yield terraform.AppliedStack(Path(folder))
 
 
 @pytest.fixture
@@ -129,11 +176,36 @@ def database_url(request: pytest.FixtureRequest) -> str | None:
 
 
 @pytest.fixture(scope="session")
+def aws() -> Iterator[AwsStandIn]:
+    """An AWS of this machine, one per test process; who uses it furnishes it anew (``tests/sagemaker_stage.py``)."""
+    with AwsStandIn.started() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
 def bot_forks() -> Iterator[BotForks]:
     """Starts bot processes that have their imports done."""
     forks = BotForks(CODE)
     yield forks
     forks.close()
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
+    """Type a ``gamma`` command in an empty folder, with no GAMMA_… variable but these."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("GAMMA_")]:
+        monkeypatch.delenv(name)
+    logging = structlog.get_config()
+
+    def typed(*arguments: str, **environment: str) -> Result:
+        result = CliRunner().invoke(command_line, list(arguments), env=environment, prog_name="gamma")
+        assert "Traceback" not in result.output
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    yield typed
+    structlog.configure(**logging)  # a command sets logging up for its own standard error, which is closed by now
 
 
 @pytest.fixture
@@ -151,10 +223,21 @@ async def gamma(stage: Gamma) -> Gamma:
     return stage
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory, app_key: str, mlflow_uri: str) -> AsyncIterator[Gamma]:
+    """A Gamma that runs for all stories of a module: each takes a repository of its own by ``shared.elsewhere()``.
+
+    Such a module says ``pytestmark = pytest.mark.asyncio(loop_scope="module")``, and none of its tests starts another
+    Gamma: the durable engine is one per process.
+    """
+    async with gamma_with_repository(tmp_path_factory.mktemp("shared"), app_key, mlflow_uri) as gamma:
+        await gamma.start()
+        yield gamma
+
+
 def _shared(factory: pytest.TempPathFactory, name: str, start: object) -> Iterator[str]:
     """Start a server once for all of pytest's workers; the last one to leave stops it."""
-    root = factory.getbasetemp()
-    root = root.parent if os.environ.get("PYTEST_XDIST_WORKER") else root
+    root = _root(factory)
     note = root / f"{name}.json"
     with _locked(root / f"{name}.lock"):
         state = json.loads(note.read_text()) if note.exists() else None
@@ -172,6 +255,12 @@ def _shared(factory: pytest.TempPathFactory, name: str, start: object) -> Iterat
             note.unlink()
             os.killpg(state["process"], signal.SIGTERM)
             shutil.rmtree(state["folder"], ignore_errors=True)
+
+
+def _root(factory: pytest.TempPathFactory) -> Path:
+    """The folder that all of pytest's workers share."""
+    own = factory.getbasetemp()
+    return own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own
 
 
 @contextmanager
@@ -192,18 +281,9 @@ def _start_mlflow(folder: Path) -> tuple[subprocess.Popen[bytes], str, Path]:
     port = _free_port()
     log = (folder / "server.log").open("wb")
     process = subprocess.Popen(
-        [
-            Path(sys.executable).with_name("mlflow"),
-            *("server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-            *("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
-            *("--artifacts-destination", str(folder / "artifacts")),
-        ],
-        env={
-            **os.environ,
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        },
+        [sys.executable, "-m", "tests.mlflow_forks", str(folder), str(port)],
+        cwd=CODE,
+        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
         stdout=log,
         stderr=log,
         start_new_session=True,

@@ -7,7 +7,7 @@ schemas say, a query parameter or a body key that the description does not know 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,23 @@ def _validator_class() -> Any:
     # GitHub's discriminators don't work as such: the one for contents has an array among its alternatives. The plain
     # meaning of the three keywords is enough, and stricter.
     plain = {name: Draft4Validator.VALIDATORS[name] for name in ("oneOf", "anyOf", "allOf")}
-    return validators.extend(OAS30Validator, {"enum": _enum_or_null, **plain})
+    return validators.extend(OAS30Validator, {"enum": _enum_or_null, "$ref": _each_value_once(), **plain})
+
+
+def _each_value_once() -> Callable[..., Iterator[ValidationError]]:
+    """A ``$ref`` that asks once for each value: the same owner, App or repository is in nearly every answer."""
+    follow, fine = OAS30Validator.VALIDATORS["$ref"], set()
+
+    def check(validator: Validator, reference: str, value: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
+        # All references point into the one document, so they mean the same wherever they stand.
+        known = (reference, json.dumps(value))
+        if known not in fine:
+            errors = list(follow(validator, reference, value, schema))
+            if not errors:
+                fine.add(known)
+            yield from errors
+
+    return check
 
 
 def _enum_or_null(_: Any, allowed: Sequence[Any], value: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:

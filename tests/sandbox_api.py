@@ -19,10 +19,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from gamma_bot.sandbox.model import App, Installation, Repository
 from gamma_bot.sandbox.server import SandboxGitHub
 
-PERMISSIONS = {"checks": "write", "contents": "read", "issues": "write", "pull_requests": "write", "metadata": "read"}
+PERMISSIONS = {
+    "actions": "write", "checks": "write", "contents": "read", "issues": "write", "pull_requests": "write",
+    "metadata": "read",
+}  # fmt: skip
 EVENTS = [
     "check_run", "check_suite", "issue_comment", "pull_request", "pull_request_review", "pull_request_review_comment",
-    "push", "repository",
+    "push", "repository", "workflow_job", "workflow_run",
 ]  # fmt: skip
 
 

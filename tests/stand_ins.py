@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from gamma_bot.config.errors import Problem
 from gamma_bot.tracking.registry import Champion
 from gamma_bot.tracking.runs import Point, Run, RunStatus
 from gamma_bot.training.trainer import Artifact, Attempt, Ending, Observation, Outcome, Phase, TrainingSpec
@@ -30,6 +31,10 @@ class MemoryTracking:
         self.tags.setdefault(run_id, tags)
         self.status.setdefault(run_id, RunStatus.RUNNING)
         return run_id
+
+    async def find_run(self, tags: Mapping[str, str]) -> str | None:
+        found = (run_id for run_id, known in self.tags.items() if tags.items() <= known.items())
+        return next(found, None)
 
     async def read_run(self, run_id: str, *, max_points: int = 5000) -> Run:
         values = {name: (point,) for name, point in self.values.get(run_id, {}).items()}
@@ -71,6 +76,8 @@ class PatientTrainer:
     """
 
     name = "local"
+    look_seconds = 0.5
+    tells_cheaply = True
 
     def __init__(self, tracking: MemoryTracking, *, waits: bool = False) -> None:
         self.waits = waits
@@ -86,6 +93,14 @@ class PatientTrainer:
         for attempt, spec in self.specs.items():
             if attempt not in self.outcomes and (not shas or spec.environment["GAMMA_SHA"] in shas):
                 self._end(attempt, Ending.COMPLETED, "It ended well.", exit_code=0)
+
+    async def preflight(self, spec: TrainingSpec) -> Sequence[Problem]:
+        """Nothing stands against any attempt."""
+        return ()
+
+    async def conditions(self, spec: TrainingSpec) -> Mapping[str, str] | None:
+        """No attempt is like another one."""
+        return None
 
     async def submit(self, spec: TrainingSpec) -> None:
         if spec.attempt in self.specs:

@@ -19,7 +19,7 @@ async def test_a_burst_does_not_stay_in_the_log(tmp_path: Path) -> None:
     inbox = Inbox(database)
 
     stored = await asyncio.gather(
-        *(inbox.offer(Delivery(f"guid-{number}", "push", _BODY, time.time())) for number in range(1000))
+        *(inbox.offer(Delivery(f"guid-{number}", "push", _BODY, time.time())) for number in range(2500))
     )
     inbox.close()  # waits for the checkpoint that runs
 

@@ -19,8 +19,7 @@ from typing import Any
 import aiohttp
 import click
 import pytest
-import structlog
-from click.testing import CliRunner, Result
+from click.testing import Result
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -34,24 +33,6 @@ from gamma_bot.store.inbox import Delivery, Inbox
 from tests.harness import get
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """Type a command in an empty folder, with no GAMMA_… variable but these."""
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("GAMMA_")]:
-        monkeypatch.delenv(name)
-    logging = structlog.get_config()
-
-    def typed(*arguments: str, **environment: str) -> Result:
-        result = CliRunner().invoke(gamma, list(arguments), env=environment, prog_name="gamma")
-        assert "Traceback" not in result.output
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
-
-    yield typed
-    structlog.configure(**logging)  # a command sets logging up for its own standard error, which is closed by now
 
 
 def commands(

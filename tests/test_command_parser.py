@@ -365,3 +365,23 @@ def test_a_switch_is_yes_or_no_in_any_usual_word() -> None:
 
     assert [read(text) for text in ("yes", "ON", "true", "no", "off", "False")] == [True] * 3 + [False] * 3
     assert read("maybe") == Unfit("it must be `yes`, `no`, `true`, `false`, `on` or `off`")
+
+
+@pytest.mark.parametrize(
+    ("written", "question"),
+    [
+        ("ask why didn't it drop?", "why didn't it drop?"),
+        ('ask  is "lr" = 0.1 \\ too  high?  ', 'is "lr" = 0.1 \\ too  high?'),
+        ("ASK --help name=value", "--help name=value"),
+    ],
+)
+def test_a_question_is_taken_as_it_is_written(written: str, question: str) -> None:
+    parsed = parse_line(written, build_registry())
+
+    assert isinstance(parsed, Understood)
+    assert parsed.args.question == question
+
+
+def test_a_question_needs_words_and_has_a_limit() -> None:
+    assert parse_line("ask", build_registry()) == MissingArgument("ask", "QUESTION")
+    assert isinstance(parse_line(f"ask {'x' * 2_001}", build_registry()), BadArgument)

@@ -38,6 +38,9 @@ NEEDED = {
     "artifacts": (Role.READ, Role.NONE),
     "config": (Role.READ, Role.NONE),
     "simulate": (Role.READ, Role.NONE),
+    "cost": (Role.READ, Role.NONE),
+    "summary": (Role.WRITE, Role.WRITE),
+    "ask": (Role.WRITE, Role.WRITE),
     "train": (Role.WRITE, Role.WRITE),
     "retry": (Role.WRITE, Role.WRITE),
     "stop": (Role.WRITE, Role.WRITE),
@@ -113,7 +116,8 @@ def test_every_name_and_option_is_found_when_mistyped(command: Command) -> None:
     for other in command.also:
         assert parse_line(other, REGISTRY) == UnknownCommand(other, command.name)
     for option in (each for each in command.arguments if each.kind == "option"):
-        wrong = f"{option.shown[:-1]}=ml.g5.xlarge"
+        value = "true" if option.placeholder == "true" else "ml.g5.xlarge"
+        wrong = f"{option.shown[:-1]}={value}"
         assert parse_line(f"{command.name} {wrong}", REGISTRY) == UnknownOption(
             command.name, option.shown[:-1], option.shown
         )
@@ -135,7 +139,9 @@ async def test_a_command_asks_for_its_role_and_no_more(command: Command, role: R
 
     if role >= needed:
         assert allowed(command, role, private, {}) is None
-        assert answer.reaction is Reaction.DONE, answer.body
+        needs_agent = command.name in ("ask", "summary")  # there is none here
+        done = Reaction.NOT_UNDERSTOOD if needs_agent else Reaction.DONE
+        assert answer.reaction is done, answer.body
     else:
         assert allowed(command, role, private, {}) == NotAllowed(command.name, needed, role)
         assert answer.reaction is Reaction.NOT_ALLOWED
@@ -169,6 +175,9 @@ async def test_help_tells_usage_examples_and_role(command: Command) -> None:
         ("train", Role.NONE, True, Role.TRIAGE),
         ("approve", Role.READ, True, Role.WRITE),
         ("approve", Role.ADMIN, True, Role.ADMIN),
+        ("ask", Role.READ, True, Role.READ),
+        ("ask", Role.READ, False, Role.TRIAGE),
+        ("ask", Role.NONE, True, Role.READ),
         ("logs", Role.WRITE, False, Role.WRITE),
         ("logs", Role.NONE, True, Role.READ),
         ("logs", Role.NONE, False, Role.NONE),

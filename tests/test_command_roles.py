@@ -49,6 +49,10 @@ EXPECTED = {
     "artifacts": Expected("artifacts", "none", "read", ("has left no files",)),
     "config": Expected("config", "none", "read", ("Configuration of",)),
     "simulate": Expected("simulate", "none", "read", ("would train. Nothing was started.",)),
+    "cost": Expected("cost", "none", "read", ("Nothing that trained here is paid for",)),
+    "summary": Expected("summary", "write", "write", ("Deterministic write-up (no model)",)),
+    # Nobody set a key for the agent: what can be said without one is told.
+    "ask": Expected("ask why's that?", "write", "write", ("Without an agent, this is known:",), "confused"),
     "train": Expected("train lr=0.2", "write", "write", ("with `lr=0.2`",)),
     "retry": Expected("retry lr=0.3", "write", "write", ("with `lr=0.3`",)),
     "stop": Expected("stop all", "write", "write", ("Stopping job", "so there is nothing to stop")),

@@ -28,7 +28,9 @@ from gamma_bot.commands.errors import (
 from gamma_bot.commands.registry import build_registry
 from gamma_bot.commands.roles import Role
 from gamma_bot.config.errors import Problem
-from gamma_bot.reporting.facts import JobFacts, State
+from gamma_bot.config.schema import Budget
+from gamma_bot.reporting.facts import CostFacts, JobFacts, State
+from gamma_bot.store.spending import Spent
 from tests.command_desk import PULL, Conversation, MemoryDesk
 from tests.github_page import AUTOLINKED, Page
 from tests.job_facts import BETTER, BROKEN, QUEUED, RUNNING, SHA, completed, run
@@ -131,12 +133,15 @@ async def test_help_lists_what_can_be_typed() -> None:
 | `/gamma artifacts` | List the files that the newest job left, with their sizes. | none |
 | `/gamma config` | Show the configuration of the head commit, with the source of each value. | none |
 | `/gamma simulate [instance=TYPE] [name=value …]` | Show what training would mean: executor, limits, cost and baseline. Nothing runs. | none |
+| `/gamma cost` | Show what this pull request and the month have cost, and what the budgets have left. | none |
+| `/gamma summary [SHA]` | Show what a commit changed, what moved, why probably, and what to try next. | write |
+| `/gamma ask QUESTION` | Ask the agent about the runs, the code and the history of this repository. | write |
 
 **Train and stop**
 
 | Command | What it does | Role needed |
 | :-- | :-- | :-- |
-| `/gamma train [instance=TYPE] [name=value …]` | Train the head commit, with changes if you name some. | write |
+| `/gamma train [instance=TYPE] [name=value …] [force=true]` | Train the head commit, with changes if you name some. | write |
 | `/gamma retry [instance=TYPE] [name=value …]` | Try the newest job again, with changes if you name some. | write |
 | `/gamma stop [all]` | Stop the newest job, or all jobs of this pull request. | write |
 | `/gamma skip` | Leave the head commit untrained; its check becomes neutral. | write |
@@ -180,12 +185,15 @@ Role needed: write\
 | `/gamma artifacts` | List the files that the newest job left, with their sizes. | none |
 | `/gamma config` | Show the configuration of the head commit, with the source of each value. | none |
 | `/gamma simulate [instance=TYPE] [name=value …]` | Show what training would mean: executor, limits, cost and baseline. Nothing runs. | none |
+| `/gamma cost` | Show what this pull request and the month have cost, and what the budgets have left. | none |
+| `/gamma summary [SHA]` | Show what a commit changed, what moved, why probably, and what to try next. | write |
+| `/gamma ask QUESTION` | Ask the agent about the runs, the code and the history of this repository. | write |
 
 **Train and stop**
 
 | Command | What it does | Role needed |
 | :-- | :-- | :-- |
-| `/gamma train [instance=TYPE] [name=value …]` | Train the head commit, with changes if you name some. | write |
+| `/gamma train [instance=TYPE] [name=value …] [force=true]` | Train the head commit, with changes if you name some. | write |
 | `/gamma retry [instance=TYPE] [name=value …]` | Try the newest job again, with changes if you name some. | write |
 | `/gamma stop [all]` | Stop the newest job, or all jobs of this pull request. | write |
 | `/gamma skip` | Leave the head commit untrained; its check becomes neutral. | write |
@@ -536,3 +544,32 @@ def test_the_page_of_all_commands_is_proper_markdown() -> None:
     assert page.tags.count("h3") == len(list(build_registry()))
     assert "\\" not in page.outside_code
     assert page.tags.count("table") >= 3
+
+
+async def test_cost_tells_sums_budgets_and_the_newest_jobs() -> None:
+    talk = Conversation()
+    talk.desk.budget = Budget(job=5, pull_request=20, month=200)
+    cost = CostFacts(("ml.g5.xlarge",), 2, True, "2026-11-01", {"ml.g5.xlarge": 1.408}, most=5.632)
+    talk.desk.held = [replace(RUNNING, cost=replace(cost, so_far=0.4)), replace(BETTER, cost=replace(cost, final=3.12))]
+
+    assert await talk.read("/gamma cost") == snapshot("""\
+[rocket] | What | Cost | Budget | Left |
+| :-- | --: | --: | --: |
+| This pull request | 3.52 USD | 20 USD | 16.48 USD |
+| Repository, 2026-11 | 197 USD | 200 USD | 3 USD |
+| Repository, ever | 897 USD | none |  |
+
+One job may cost 5 USD.
+
+| Job | Commit | State | Machines | Cost |
+| :-- | :-- | :-- | :-- | --: |
+| [`models-wider-3f1c9aa`](https://gamma.example/jobs/models-wider-3f1c9aa) | [`3f1c9aa`](https://github.com/ann/cartpole/commit/3f1c9aa0b2d14e5f60718293a4b5c6d7e8f90123) | 🏃 running | 2 × `ml.g5.xlarge` | 0.40 USD so far, up to 5.64 USD |
+| [`models-wider-3f1c9aa`](https://gamma.example/jobs/models-wider-3f1c9aa) | [`3f1c9aa`](https://github.com/ann/cartpole/commit/3f1c9aa0b2d14e5f60718293a4b5c6d7e8f90123) | ✅ succeeded | 2 × `ml.g5.xlarge` | 3.12 USD |
+
+Estimates, by prices of 2026-11-01. What still runs counts with the most that it may cost.\
+""")
+
+    talk.desk.held, talk.desk.budget, talk.desk.spent = [BETTER], Budget(), Spent()
+    assert await talk.read("/gamma cost") == snapshot(
+        "[rocket] Nothing that trained here is paid for by Gamma, and there is no budget."
+    )

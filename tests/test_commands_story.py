@@ -5,7 +5,6 @@ One Gamma serves all stories of this module; each has a repository, an owner and
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import pytest_asyncio
 from gamma_bot.sandbox.faults import Fault, FaultKind
 from gamma_bot.sandbox.model import PullRequest
 from tests.conversation import answered, newest, reactions, replies_to, say
-from tests.harness import CONFIG, LOGGING_SCRIPT, Gamma, gamma_with_repository
+from tests.harness import CONFIG, LOGGING_SCRIPT, Gamma
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -24,14 +23,6 @@ REPOSITORY = {"gamma.yml": CONFIG, "train.py": LOGGING_SCRIPT}
 def waiting_for(gate: Path) -> str:
     """A script that goes on when a file appears, and saves when it is asked to end."""
     return f"import pathlib, time\nwhile not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.05)\n" + LOGGING_SCRIPT
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory, app_key: str, mlflow_uri: str) -> AsyncIterator[Gamma]:
-    """The Gamma of all these stories."""
-    async with gamma_with_repository(tmp_path_factory.mktemp("commands"), app_key, mlflow_uri) as gamma:
-        await gamma.start()
-        yield gamma
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -270,6 +261,10 @@ async def test_a_fork_trains_only_after_an_approval_of_its_very_commit(gamma: Ga
 
     assert run.conclusion == "success"
     await gamma.comment_says(pull, head[:7], "0.3")
+
+    # What a stranger's code has logged is nobody else's result: the same tree in a branch of ours is trained.
+    ours = await gamma.finished(await gamma.push("models/same", REPOSITORY))
+    assert (ours.conclusion, "Nothing was trained" in str(ours.output.summary)) == ("success", False)
 
 
 async def test_what_is_safety_relevant_counts_on_the_default_branch_only(gamma: Gamma) -> None:

@@ -6,17 +6,21 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from tests.harness import CODE, CONFIG, LOGGING_SCRIPT, Gamma, training_processes
 
-# The steps of a job as they are recorded, in their order.
-OLD_STEPS = ["open", "plan", "launch", "DBOS.recv", "conclude"]
+pytestmark = pytest.mark.thorough
+
+# The steps of a job as they are recorded, in their order, until its trainer has it.
+OLD_STEPS = ["open", "plan", "launch"]
 
 NEW_METHOD = """\
-    async def _note(self, values: Values, what: Values) -> Values:
+    async def _note(self, what: Values) -> Values:
         import os
 
         with open(os.environ["GAMMA_TEST_NOTES"], "a") as notes:
-            notes.write(f"{what['step']} {values['branch']}\\n")
+            notes.write(f"{what['step']} {what['job']}\\n")
         return {}
 
 """
@@ -35,40 +39,42 @@ def copy_code(folder: Path) -> Path:
 
 def change_workflow(folder: Path) -> None:
     """A later version: one more step before the launch, and one more when the training has ended."""
-    story = folder / "gamma_bot" / "jobs" / "story.py"
-    lines = story.read_text().splitlines(keepends=True)
-
-    def line_with(text: str) -> int:
-        (found,) = (number for number, line in enumerate(lines) if text in line)
-        return found
-
-    receive = line_with("await steps.receive(OUTCOME")
-    lines[receive + 1 : receive + 1] = new_step("look-back", like=lines[receive])
-    launch = line_with('await steps.step("launch"')
-    lines[launch:launch] = new_step("look-ahead", like=lines[launch])
-    lines.insert(line_with("    async def _open("), NEW_METHOD)
-    story.write_text("".join(lines))
+    jobs = folder / "gamma_bot" / "jobs"
+    add_step(jobs / "story.py", "look-ahead", before='await steps.step("launch"', job="Push.from_json(push).job")
+    add_step(jobs / "ending.py", "look-back", before='await steps.step("conclude"', job='end["job"]')
 
 
-def new_step(name: str, *, like: str) -> list[str]:
-    """A step that only jobs run which come to it with the new code."""
-    indent = like[: len(like) - len(like.lstrip())]
-    return [
+def add_step(module: Path, name: str, *, before: str, job: str) -> None:
+    """A step that only those workflows run which come to it with the new code."""
+    lines = module.read_text().splitlines(keepends=True)
+    (place,) = (number for number, line in enumerate(lines) if before in line)
+    indent = lines[place][: len(lines[place]) - len(lines[place].lstrip())]
+    lines[place:place] = [
         f'{indent}if await steps.changed("{name}"):\n',
-        f'{indent}    await steps.step("{name}", self._careful(self._note), push, {{"step": "{name}"}})\n',
+        f'{indent}    what = {{"step": "{name}", "job": {job}}}\n',
+        f'{indent}    await steps.step("{name}", self._parts.careful(self._note), what)\n',
     ]
+    (first,) = (number for number, line in enumerate(lines) if line.startswith("    def __init__"))
+    lines.insert(first, NEW_METHOD)
+    module.write_text("".join(lines))
 
 
-def recorded_steps(gamma: Gamma, branch: str) -> list[str]:
-    """What the engine has recorded of the job of a branch."""
+def job_of(gamma: Gamma, branch: str) -> str:
+    """The id of the job of a branch; empty as long as there is none."""
     with sqlite3.connect(gamma.settings.data_dir / "gamma.db", timeout=10) as store:
         row = store.execute("SELECT id FROM gamma_jobs WHERE branch = ?", (branch,)).fetchone()
     store.close()
-    if row is None:
-        return []
-    query = "SELECT function_name FROM operation_outputs WHERE workflow_uuid = ? ORDER BY function_id"
+    return str(row[0]) if row else ""
+
+
+def recorded_steps(gamma: Gamma, branch: str) -> list[str]:
+    """What the engine has recorded of both workflows of the job of a branch."""
+    job = job_of(gamma, branch)
+    query = (
+        "SELECT function_name FROM operation_outputs WHERE workflow_uuid IN (?, ?) ORDER BY workflow_uuid, function_id"
+    )
     with sqlite3.connect(gamma.settings.data_dir / "engine.db", timeout=10) as engine:
-        found = [name for (name,) in engine.execute(query, row)]
+        found = [name for (name,) in engine.execute(query, (job, f"{job}-finish"))]
     engine.close()
     return [name for name in found if name != "DBOS.sleep"]  # how `receive` remembers its time limit
 
@@ -117,12 +123,13 @@ async def test_jobs_in_flight_end_right_under_a_changed_workflow(stage: Gamma, t
     assert [len(stage.check_runs(sha)) for sha in (waiting, launching, later)] == [1, 1, 1]
     assert training_processes(stage.folder) == []
     noted = notes.read_text().splitlines()
-    assert sorted(set(noted)) == [
-        "look-ahead models/later",
-        "look-ahead models/launching",  # it had not come to the launch yet
-        "look-back models/later",
-        "look-back models/launching",
-        "look-back models/waiting",
-    ]
+    jobs = {name: job_of(stage, f"models/{name}") for name in ("waiting", "launching", "later")}
+    assert set(noted) == {
+        f"look-ahead {jobs['later']}",
+        f"look-ahead {jobs['launching']}",  # it had not come to the launch yet
+        f"look-back {jobs['later']}",
+        f"look-back {jobs['launching']}",
+        f"look-back {jobs['waiting']}",
+    }
     steps = [name for name in recorded_steps(stage, "models/later") if not name.startswith("DBOS.patch")]
-    assert steps == ["open", "plan", "look-ahead", "launch", "DBOS.recv", "look-back", "conclude"]
+    assert steps == ["open", "plan", "look-ahead", "launch", "look-back", "conclude"]

@@ -8,11 +8,15 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from gamma_bot.sandbox.faults import Fault, FaultKind, Faults
 from gamma_bot.sandbox.model import IssueComment, PullRequest
 from tests.conversation import answered, replies_to
 from tests.harness import CONFIG, Gamma, gamma_with_repository
 from tests.stand_ins import MemoryTracking, PatientTrainer
+
+pytestmark = pytest.mark.thorough
 
 JOBS = 50
 TEAMS = JOBS // 2

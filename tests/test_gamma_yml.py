@@ -216,6 +216,8 @@ seeds: [0, -1, x]
         ("metrics: {a: {primary: yes}}", "1:24-26 `metrics.a.primary` must be true or false, not `yes`"),
         ("metrics: {a: {tolerance: -1}}", "1:26-27 `metrics.a.tolerance` must be a number from 0 up, in the metric's own unit, not the number -1"),
         ("budget: {job: 5 EUR}", "1:15-19 `budget.job` must be an amount like 5 USD (other currencies are not known), not `5 EUR`"),
+        ("budget: {pull_request: 9, job: 10}", "1:32-33 `budget`: one job may cost more (10 USD) than all jobs of a pull request (9 USD)"),
+        ("budget: {month: 9, repository: 8}", "1:17-17 `budget`: all jobs of a month may cost more (9 USD) than all jobs of the repository (8 USD)"),
         ("train: {sagemaker: {inputs: {a: /data}}}", "1:33-37 `train.sagemaker.inputs.a` must be an address like s3://bucket/folder, not `/data`"),
     ],
 )  # fmt: skip

@@ -206,21 +206,27 @@ async def test_i2_a_delivery_handled_twice_late_and_out_of_order_changes_nothing
 
 
 async def test_i4_a_job_whose_workflow_is_gone_ends_where_people_see_it(durable: Gamma, tmp_path: Path) -> None:
-    gate = tmp_path / "go"
+    gate, config = tmp_path / "go", f"{CONFIG}concurrency: queue\n"
+
+    def waits(sha: str) -> bool | None:
+        return any((run.output.title or "").startswith("Waiting") for run in durable.check_runs(sha)) or None
+
     await durable.start()
-    sha = await durable.push("models", {"gamma.yml": CONFIG, "train.py": counting(tmp_path / "n", until=gate)})
-    await durable.running(sha)
-    job = (await durable.service.jobs.recent(1))[0]
+    running = await durable.push("models", {"gamma.yml": config, "train.py": counting(tmp_path / "n", until=gate)})
+    await durable.running(running)
+    waiting = await durable.push("models", {"gamma.yml": f"{config}# again\n"})
+    await durable.eventually(lambda: waits(waiting), "the second job to wait for its turn")
+    (job,) = await durable.service.jobs.of_commit(durable.repository.id, waiting)
     from dbos import DBOS
 
     await DBOS.cancel_workflow_async(job.id)
-    gate.touch()
     await durable.restart()
+    lost = await durable.finished(waiting)
+    gate.touch()
 
-    run = await durable.finished(sha)
-
-    assert run.conclusion == "failure"
-    assert "lost track" in run.output.title
+    assert lost.conclusion == "failure"
+    assert "lost track" in lost.output.title
+    assert (await durable.finished(running)).conclusion == "success", "no workflow waits while a job trains"
 
 
 async def test_i6_github_is_asked_for_the_truth_where_a_webhook_is_missing(durable: Gamma) -> None:

@@ -15,7 +15,7 @@ from gamma_bot.config.document import read_document
 from gamma_bot.config.json_schema import json_schema
 from gamma_bot.config.loader import load
 from gamma_bot.config.plain import plain_values
-from gamma_bot.config.schema import Section
+from gamma_bot.config.section import Section
 from tests.test_gamma_yml import EVERYTHING
 
 VALID = [

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
+from click.testing import Result
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pydantic import SecretStr
@@ -166,17 +165,17 @@ def test_a_key_without_its_first_line_is_not_repeated_as_a_path(next_key: str) -
         (b"\xff\xfe\x00binary", "it is no text file"),
     ],
 )
-async def test_gamma_serve_ends_with_one_clear_line_if_the_key_is_unusable(
-    tmp_path: Path, content: bytes | None, words: str
+def test_gamma_serve_ends_with_one_clear_line_if_the_key_is_unusable(
+    run: Callable[..., Result], tmp_path: Path, content: bytes | None, words: str
 ) -> None:
     path = tmp_path / "app.pem"
     if content is not None:
         path.write_bytes(content)
-    status, _out, err = await _gamma("serve", tmp_path, GAMMA_GITHUB_APP_ID="1", GAMMA_GITHUB_PRIVATE_KEY=str(path))
-    assert status == 1
-    assert len(err.splitlines()) == 1
-    assert err.startswith("gamma: can't start: GAMMA_GITHUB_PRIVATE_KEY")
-    assert words in err
+    result = run("serve", GAMMA_PORT="0", GAMMA_GITHUB_APP_ID="1", GAMMA_GITHUB_PRIVATE_KEY=str(path))
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("gamma: can't start: GAMMA_GITHUB_PRIVATE_KEY")
+    assert words in result.stderr
 
 
 # ── the webhook's secret ──
@@ -195,25 +194,6 @@ async def test_both_webhook_secrets_are_good_while_one_is_rotated_out(stage: Gam
     await stage.push("models", {"a.txt": "2"})
     await stage.github.wait_for_deliveries()
     assert stage.app.deliveries[-1].status_code == 401
-
-
-async def _gamma(command: str, folder: Path, **environment: str) -> tuple[int, str, str]:
-    """Run the ``gamma`` command; its status and what it said."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from gamma_bot.cli import main; main()", command),
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(Path(__file__).parents[1]),
-            "GAMMA_PORT": "0",
-            **environment,
-        },
-        cwd=folder,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 40)
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
 
 
 def _pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> str:

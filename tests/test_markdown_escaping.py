@@ -146,3 +146,9 @@ def test_what_is_safe_is_marked_as_such() -> None:
 )
 def test_ordinary_words_stay_readable_in_the_source(value: str, expected: str) -> None:
     assert text(value) == expected
+
+
+def test_an_address_holds_no_entities() -> None:
+    assert link("x", "https://github.com/o/r/&period;&period;/?a=1&b=2") == (
+        "[x](https://github.com/o/r/&amp;period;&amp;period;/?a=1&amp;b=2)"
+    )

@@ -122,6 +122,7 @@ class Desk:
         self.seen: list[PullRecord] = []
         self.heard: list[Remark] = []
         self.pressed: list[Press] = []
+        self.hinted: list[str] = []
         self.broken: set[str] = set()
         self.dispatcher = Dispatcher(
             inbox,
@@ -132,6 +133,7 @@ class Desk:
             press=self._press,
             meet=self._meet,
             heard=self._hear,
+            hint=self._hint,
             own_login=self._nobody,
             app_id="7",
         )
@@ -141,6 +143,10 @@ class Desk:
             raise ConnectionError("the engine is away")
         self.trained.append(push)
         return push.job
+
+    async def _hint(self, attempt: str) -> bool:
+        self.hinted.append(attempt)
+        return True
 
     async def _see(self, pull: PullRecord) -> None:
         self.seen.append(pull)

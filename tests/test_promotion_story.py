@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
 from gamma_bot.sandbox.model import CheckRun
 from gamma_bot.tracking.registry import model_name
 from gamma_bot.tracking.rest import RestTracking
 from tests.conversation import say
-from tests.harness import CONFIG, LOGGING_SCRIPT, Gamma, gamma_with_repository
+from tests.harness import CONFIG, LOGGING_SCRIPT, Gamma
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 # It prints a traceback and goes on, which is a notice in the check run: GitHub adds annotations, and takes none back.
 GRUMBLING = "import traceback\ntry:\n    1 / 0\nexcept ZeroDivisionError:\n    traceback.print_exc()\n"
 REPOSITORY = {"gamma.yml": CONFIG, "train.py": GRUMBLING + LOGGING_SCRIPT}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory, app_key: str, mlflow_uri: str) -> AsyncIterator[Gamma]:
-    """The Gamma of both stories."""
-    async with gamma_with_repository(tmp_path_factory.mktemp("promotion"), app_key, mlflow_uri) as gamma:
-        await gamma.start()
-        yield gamma
 
 
 def buttons(run: CheckRun) -> list[str]:

@@ -36,6 +36,16 @@ SECRETS = {
     "a private key in one line": PEM.replace("\n", "\\n"),
     "a private key of another kind": PEM.replace("RSA ", ""),
     "a private key that was cut off": PEM[:60],
+    "a key of Anthropic": f"sk-ant-api03-{BODY}-{BODY}",
+    "an AWS key": "AKIA16C7MIIEQ2GZ5K7L",
+    "a temporary AWS key": "ASIAMIIEQ2GZ5K7LTUVW",
+    "a token of Slack": f"xoxb-123456789012-{BODY}",
+    "a webhook of Slack": f"https://hooks.slack.com/services/T01/B02/{BODY}",
+    "a token of Hugging Face": f"hf_{BODY}",
+    "a value that is called a secret": f"AWS_SECRET_ACCESS_KEY={BODY}",
+    "a value in YAML": f"api_key: '{BODY}'",
+    "a value in JSON": json.dumps({"db_password": BODY}),
+    "a value in JSON in JSON": json.dumps(json.dumps({"clientSecret": BODY})),
 }
 # A line, the part of it that must go, and the line that is left.
 LINES = [
@@ -55,6 +65,10 @@ HARMLESS = [
     "listens on http://127.0.0.1:8080, page http://127.0.0.1:8080/jobs/ab@cd",
     "token_count: 12, tokens=512, authorization failed",
     "v1.2.3 of the App; high_score ghost_ship eyJ",
+    "max_tokens=4096, token = tokenizer.pad_token_id, password: str, secret_name=gamma/github-app",
+    "token=bert-base-uncased-v2, cache_key=16c7e42f292c6912e7710c838347ae178b4a0123, key: train/loss_epoch_10",
+    "api_key=os.environ['API_KEY'], pwd: /home/ada2/projects/walker-2024/train, tokens: 1500000",
+    "sk-learn-1.5, risk-adjusted-return-of-the-policy, hf_hub_download, AKIA, ASIAN",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
@@ -108,6 +109,8 @@ async def test_every_webhook_has_the_shape_of_githubs_example(hub: Stage) -> Non
         *(f"pull_request.{action}" for action in ("opened", "synchronize", "closed", "reopened")),
         *(f"pull_request_review_comment.{action}" for action in ("created", "edited", "deleted")),
         *(f"repository.{action}" for action in ("renamed", "transferred")),
+        *(f"workflow_run.{action}" for action in ("requested", "completed")),  # GitHub has no example of in_progress
+        *(f"workflow_job.{action}" for action in ("queued", "in_progress", "completed")),
         "pull_request_review.submitted",
         "push",
     }
@@ -185,6 +188,30 @@ async def drive_every_endpoint(hub: Stage) -> None:
     await get(f"{path}/reactions")
     await send("DELETE", f"{path}/reactions/{reaction['id']}")
     await send("DELETE", path)
+
+    workflow = {"name": "W", "on": ["workflow_dispatch"], "jobs": {"a": {"runs-on": "x", "steps": [{"run": "date"}]}}}
+    upload = {"uses": "actions/upload-artifact@v5", "with": {"name": "r", "path": "README.md"}}
+    workflow["jobs"]["a"]["steps"] += [{"uses": "actions/checkout@v5"}, upload]
+    await github.commit(repository, "main", {".github/workflows/w.yml": json.dumps(workflow)})
+    actions = f"{REPO}/actions"
+    for _ in range(3):
+        await send("POST", f"{actions}/workflows/w.yml/dispatches", {"ref": "main", "return_run_details": True})
+        github.machines.held = True
+    ended, *waiting = repository.workflow_runs.values()
+    for how, one in zip(("cancel", "force-cancel"), waiting, strict=True):
+        await send("POST", f"{actions}/runs/{one.id}/{how}")
+    async with asyncio.timeout(20):
+        await github.wait_until(lambda: all(one.status == "completed" for one in (ended, *waiting)))
+    for path in ("workflows", "workflows/w.yml", "workflows/w.yml/runs", "runs?per_page=1", f"runs/{ended.id}"):
+        await get(f"{actions}/{path}")
+    job, artifact = ended.jobs[0].id, ended.artifacts[0].id
+    for path in (f"runs/{ended.id}/jobs", f"runs/{ended.id}/logs", f"runs/{ended.id}/artifacts", f"jobs/{job}"):
+        await get(f"{actions}/{path}")
+    for path in (f"jobs/{job}/logs", f"artifacts/{artifact}/zip"):
+        await get(f"{actions}/{path}")
+    await send("POST", f"{actions}/runs/{ended.id}/rerun")
+    for path in (f"runs/{ended.id}/attempts/1", f"runs/{ended.id}/attempts/1/jobs"):
+        await get(f"{actions}/{path}")
 
     lines = [{"path": "src/train.py", "line": 1, "body": "Why?"}]
     review = await send("POST", f"{pull}/reviews", {"event": "COMMENT", "body": "Hm", "comments": lines}, by=ada)

@@ -176,9 +176,9 @@ async def test_a_deleted_repository_is_told_of_and_gone(hub: Stage) -> None:
 
 
 async def test_new_permissions_count_once_they_are_accepted(hub: Stage) -> None:
-    wanted = {**hub.app.permissions, "actions": "read"}
+    wanted = {**hub.app.permissions, "deployments": "read"}
     hub.github.change_app(hub.app, permissions=wanted, events=["push"])
-    path, body = f"/app/installations/{hub.installation.id}/access_tokens", {"permissions": {"actions": "read"}}
+    path, body = f"/app/installations/{hub.installation.id}/access_tokens", {"permissions": {"deployments": "read"}}
     before = await hub.call("POST", path, body, token=hub.jwt())
     hub.github.accept_new_permissions(hub.installation)
     after = await hub.call("POST", path, body, token=hub.jwt())

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +19,10 @@ import pytest
 
 from gamma_bot.config.loader import command_of, load
 from gamma_bot.starter import FilesExist, StarterError, WrittenFile, starter_files, story_edits, write_starter
+from gamma_bot.tracking.rest import RestTracking
 from gamma_bot.validate import validate_tree
+from tests.harness import get
+from tests.mlflow_forks import start_script
 
 TINY = {"generations": "2", "population": 4, "elite_fraction": 0.5, "sigma": "1e0", "horizon": 40, "seed": 7}
 
@@ -181,66 +187,51 @@ class Job:
 
     code: Path
     ml: Path
-    uri: str
+    tracking: RestTracking
     run_id: str
 
-    def start(self, hyperparameters: dict[str, object]) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-B", "train.py"],
-            cwd=self.code,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(self.ml),
-                "MLFLOW_TRACKING_URI": self.uri,
-                "MLFLOW_RUN_ID": self.run_id,
-                "MLFLOW_DISABLE_TELEMETRY": "true",
-                "SM_HPS": json.dumps(hyperparameters),
-                "SM_MODEL_DIR": str(self.ml / "model"),
-                "SM_OUTPUT_DATA_DIR": str(self.ml / "output/data"),
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-
-@pytest.fixture(scope="module")
-def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
-    """A place, an MLflow store in it, and an experiment there."""
-    from mlflow import MlflowClient
-
-    place = tmp_path_factory.mktemp("starter")
-    uri = f"sqlite:///{place / 'mlflow.db'}"
-    experiment = MlflowClient(uri).create_experiment("starter", artifact_location=(place / "artifacts").as_uri())
-    return place, uri, experiment
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the trainer would give it."""
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.ml),
+            "MLFLOW_TRACKING_URI": self.tracking.uri,
+            "MLFLOW_RUN_ID": self.run_id,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "SM_MODEL_DIR": str(self.ml / "model"),
+            "SM_OUTPUT_DATA_DIR": str(self.ml / "output/data"),
+        }
 
 
 @pytest.fixture
-def job(tracked: tuple[Path, str, str], starter: Path, tmp_path: Path) -> Job:
-    from mlflow import MlflowClient
+async def job(mlflow_uri: str, starter: Path, tmp_path: Path) -> AsyncIterator[Job]:
+    tracking = RestTracking(mlflow_uri)
+    tags = {"gamma.job": tmp_path.name, "gamma.attempt": "1"}
+    yield Job(starter, tmp_path / "ml", tracking, await tracking.open_run("starter", "job-1", tags))
+    await tracking.close()
 
-    _, uri, experiment = tracked
-    run = MlflowClient(uri).create_run(experiment, run_name="job-1")
-    return Job(starter, tmp_path / "ml", uri, run.info.run_id)
 
-
-def test_a_run_leaves_metrics_a_policy_and_a_rollout(job: Job) -> None:
+async def test_a_run_leaves_metrics_a_policy_and_a_rollout(job: Job) -> None:
     import numpy as np
-    from mlflow import MlflowClient
 
-    process = job.start(dict(TINY))
-    log, _ = process.communicate(timeout=80)
+    train = [sys.executable, "-B", "train.py"]
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *train, cwd=job.code, env=job.environment | {"SM_HPS": json.dumps(TINY)}, stdout=pipe, stderr=pipe
+    )
+    log, complaints = await process.communicate()
 
-    assert process.returncode == 0, log
-    assert log.count("generation ") == 2
-    client = MlflowClient(job.uri)
-    run = client.get_run(job.run_id)
-    assert (run.info.status, run.info.run_name) == ("FINISHED", "job-1")
-    assert run.data.params == {
+    assert process.returncode == 0, complaints.decode()
+    assert log.count(b"generation ") == 2
+    run = await job.tracking.read_run(job.run_id)
+    _, about = await get(f"{job.tracking.uri}/api/2.0/mlflow/runs/get?run_id={job.run_id}")
+    assert (run.status, json.loads(about)["run"]["info"]["run_name"]) == ("FINISHED", "job-1")
+    assert run.params == {
         "generations": "2", "population": "4", "elite_fraction": "0.5", "sigma": "1.0", "horizon": "40", "seed": "7"
     }  # fmt: skip
     for metric in ("episode_return", "episode_length", "sigma"):
-        history = client.get_metric_history(job.run_id, metric)
+        history = run.metrics[metric]
         assert [point.step for point in history] == [1, 2]
         assert all(math.isfinite(point.value) for point in history)
 
@@ -257,27 +248,29 @@ def test_a_run_leaves_metrics_a_policy_and_a_rollout(job: Job) -> None:
         "time": ((40,), "<f8"), "qpos": ((40, 2), "<f4"), "qvel": ((40, 2), "<f4"),
         "ctrl": ((40, 1), "<f4"), "reward": ((40,), "<f4"),
     }  # fmt: skip
-    logged = {file.path for folder in ("model", "rollouts/best") for file in client.list_artifacts(job.run_id, folder)}
-    assert logged == {
+    assert {path for path, _ in run.artifacts} == {
         "model/policy.json", "rollouts/best/model.xml", "rollouts/best/rollout.json", "rollouts/best/rollout.npz"
     }  # fmt: skip
 
 
-def test_a_stop_saves_the_best_policy_and_ends_the_run(job: Job) -> None:
-    from mlflow import MlflowClient
-
-    process = job.start({**TINY, "generations": 1_000_000})
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("generation"):
-            break
+async def test_a_stop_saves_the_best_policy_and_ends_the_run(job: Job, mlflow_folder: Path) -> None:
+    hyperparameters = json.dumps({**TINY, "generations": 1_000_000})
+    process = start_script(
+        mlflow_folder,
+        "import runpy, sys; sys.path.insert(0, ''); runpy.run_path('train.py', run_name='__main__')",
+        [],
+        job.environment | {"SM_HPS": hyperparameters},
+        job.code,
+    )
+    while not (line := await process.read_line()).startswith(b"generation"):
+        assert line, "it ended before"
     process.send_signal(signal.SIGTERM)
-    rest, _ = process.communicate(timeout=60)
+    rest, complaints = await process.communicate()
 
-    assert process.returncode == 128 + signal.SIGTERM, rest
-    assert "stopped after generation" in rest
+    assert process.returncode == 128 + signal.SIGTERM, complaints.decode()
+    assert b"stopped after generation" in rest
     assert (job.ml / "model/policy.json").is_file()
-    assert MlflowClient(job.uri).get_run(job.run_id).info.status == "KILLED"
+    assert (await job.tracking.read_run(job.run_id)).status == "KILLED"
 
 
 # ── The demo's story ──
@@ -332,3 +325,16 @@ def test_the_story_tells_when_the_starter_no_longer_fits(monkeypatch: pytest.Mon
 
     with pytest.raises(StarterError, match=r"can't edit policy\.py.*holds it 0 times"):
         story_edits()
+
+
+@pytest.mark.parametrize("executor", ["sagemaker", "actions"])
+def test_a_starter_for_elsewhere_names_its_executor_and_what_to_install(tmp_path: Path, executor: str) -> None:
+    write_starter(tmp_path, executor=executor)
+
+    found = load((tmp_path / "gamma.yml").read_bytes())
+    assert found.problems == ()
+    assert found.config is not None
+    assert found.config.train.executor == executor
+    assert {"mlflow", "mujoco", "numpy"} <= set(
+        re.findall(r"^[a-z]+", (tmp_path / "requirements.txt").read_text(), re.M)
+    )

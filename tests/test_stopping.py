@@ -12,7 +12,7 @@ from pathlib import Path
 # A lock that is never given up is to the engine what a lost PostgreSQL is: it tries again, without end.
 STOPS_WITHOUT_ITS_DATABASE = """
 import asyncio, sys
-from gamma_bot.cli import end_within
+from gamma_bot.serving import end_within
 from gamma_bot.jobs.engine import Engine
 
 async def nothing(steps, values):

@@ -1,14 +1,32 @@
-"""A push becomes a training job, and its story appears in the Checks tab and the pull request."""
+"""A push becomes a training job, and its story appears in the Checks tab and the pull request.
+
+One Gamma serves all stories of this module; each has a repository, an owner and an installation of its own.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+import pytest_asyncio
+
 from gamma_bot.sandbox.faults import Fault, FaultKind
 from tests.harness import CONFIG, LOGGING_SCRIPT, Gamma, get
-from tests.stand_ins import MemoryTracking, PatientTrainer
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 REPOSITORY = {"gamma.yml": CONFIG, "train.py": LOGGING_SCRIPT}
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def gamma(shared: Gamma) -> Gamma:
+    """A repository where nothing has happened yet."""
+    return shared.elsewhere()
+
+
+def waiting_for(gate: Path) -> str:
+    """A script that goes on when a file appears."""
+    return LOGGING_SCRIPT + f"\nimport pathlib\nwhile not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.05)\n"
 
 
 async def test_a_push_without_a_pull_request_gets_its_check_run_and_nothing_else(gamma: Gamma) -> None:
@@ -68,26 +86,24 @@ async def test_a_pull_request_that_is_opened_later_gets_the_newest_result(gamma:
     await gamma.comment_says(pull, sha[:7], "score", "0.3")
 
 
-async def test_a_pull_request_that_is_closed_while_its_job_runs_still_tells_the_end(stage: Gamma) -> None:
-    stage.tracking = tracking = MemoryTracking()
-    stage.trainer = trainer = PatientTrainer(tracking, waits=True)
-    await stage.start()
-    sha = await stage.push("models/x", REPOSITORY)
-    pull = await stage.open_pull_request("models/x", base="main")
-    await stage.running(sha)
-    await stage.comment_says(pull, sha[:7])
+async def test_a_pull_request_that_is_closed_while_its_job_runs_still_tells_the_end(
+    gamma: Gamma, tmp_path: Path
+) -> None:
+    gate = tmp_path / "go"
+    sha = await gamma.push("models/x", {**REPOSITORY, "train.py": waiting_for(gate)})
+    pull = await gamma.open_pull_request("models/x", base="main")
+    await gamma.running(sha)
+    await gamma.comment_says(pull, sha[:7])
 
-    await stage.github.close_pull_request(pull)
-    await stage.dispatched()
-    trainer.finish()
-    await stage.comment_says(pull, sha[:7], "score 0.3")
-    later = await stage.push("models/x", {"note.txt": "after it was closed"})
-    await stage.running(later)
-    trainer.finish()
-    await stage.finished(later)
-    await stage.flushed()
+    await gamma.github.close_pull_request(pull)
+    await gamma.dispatched()
+    gate.touch()
+    await gamma.comment_says(pull, sha[:7], "score 0.3")
+    later = await gamma.push("models/x", {"note.txt": "after it was closed"})
+    await gamma.finished(later)
+    await gamma.flushed()
 
-    assert later[:7] not in await stage.comment_says(pull, sha[:7])
+    assert later[:7] not in await gamma.comment_says(pull, sha[:7])
 
 
 async def test_broken_code_is_annotated_where_the_users_own_code_broke(gamma: Gamma) -> None:
@@ -182,10 +198,11 @@ async def test_gammas_own_pushes_start_nothing(gamma: Gamma) -> None:
 
 async def test_the_sign_of_life_comes_within_two_round_trips(gamma: Gamma) -> None:
     gamma.github.faults.add(Fault("GET", r"/contents/", FaultKind.DELAY, delay_seconds=2.0))
+    began = len(gamma.github.requests)
     sha = await gamma.push("models", REPOSITORY)
 
     def created() -> list[str] | None:
-        return [f"{r.method} {r.path}" for r in gamma.github.requests] if gamma.check_runs(sha) else None
+        return [f"{r.method} {r.path}" for r in gamma.github.requests[began:]] if gamma.check_runs(sha) else None
 
     seen = await gamma.eventually(created, "a check run")
     sequential = [request for request in seen if request.startswith("POST")]
@@ -197,8 +214,7 @@ async def test_the_sign_of_life_comes_within_two_round_trips(gamma: Gamma) -> No
 
 async def test_a_running_job_shows_progress_but_seldom(gamma: Gamma, tmp_path: Path) -> None:
     gate = tmp_path / "go"
-    script = LOGGING_SCRIPT + f"\nimport pathlib\nwhile not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.05)\n"
-    sha = await gamma.push("models", {**REPOSITORY, "train.py": script})
+    sha = await gamma.push("models", {**REPOSITORY, "train.py": waiting_for(gate)})
 
     run = await gamma.running(sha)
     job = (await gamma.service.jobs.recent(1))[0]
@@ -210,7 +226,9 @@ async def test_a_running_job_shows_progress_but_seldom(gamma: Gamma, tmp_path: P
     assert run.details_url == f"{gamma.service.url}/jobs/{job.id}"
     assert status == 200
     assert job.id in page
-    updates = [r for r in gamma.github.requests if r.method == "PATCH" and "/check-runs/" in r.path]
+    own = f"/repos/{gamma.repository.full_name}/check-runs/"
+    updates = [r for r in gamma.github.requests if r.method == "PATCH" and r.path.startswith(own)]
+    assert updates
     assert len(updates) <= 4, "preparing, running, at most one of progress, and the end"
     assert run.history[0].startswith("queued")
 
@@ -262,13 +280,12 @@ async def test_no_answer_from_github_is_waited_out(gamma: Gamma) -> None:
     assert len(gamma.check_runs(sha)) == 1
 
 
-async def test_a_repository_that_may_not_be_read_says_which_permission_is_missing(stage: Gamma) -> None:
-    installation = next(iter(stage.github.state.installations.values()))
+async def test_a_repository_that_may_not_be_read_says_which_permission_is_missing(gamma: Gamma) -> None:
+    installation = gamma.github.state.installations[max(gamma.github.state.installations)]
     installation.permissions.pop("contents")
-    await stage.start()
-    sha = await stage.push("models", REPOSITORY)
+    sha = await gamma.push("models", REPOSITORY)
 
-    run = await stage.finished(sha)
+    run = await gamma.finished(sha)
 
     assert run.conclusion == "failure"
     assert "permission" in run.output.summary + (run.output.text or "")

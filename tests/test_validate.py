@@ -118,7 +118,7 @@ gamma.yml:2:3: error: `train.comand` is not a key that Gamma knows
    |
  2 |   comand: python train.py
    |   ^^^^^^
-   = Did you mean `command`? Keys that may stand here: executor, command, entry_point, hyperparameters, paths, timeout, memory, sagemaker.
+   = Did you mean `command`? Keys that may stand here: executor, command, entry_point, hyperparameters, paths, timeout, memory, mlflow, sagemaker, actions.
 
 gamma.yml:3:12: error: `train.timeout` must be a duration like 90s, 30m or 2h, at most 28d, not `soon`
    |

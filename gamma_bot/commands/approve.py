@@ -1,4 +1,4 @@
-"""``/gamma approve``: let one commit train that may not by itself."""
+"""``/gamma approve``: let one commit train that may not by itself, for its origin or for its cost."""
 
 from __future__ import annotations
 
@@ -32,15 +32,17 @@ class ApproveArgs:
     examples=["approve", "approve 1a2b3c4"],
     needs=Role.MAINTAIN,
     also=("allow", "authorize", "authorise", "lgtm", "ok"),
-    details="It holds for this one commit: a later push needs a new approval. Its code will run with what a job may"
-    " reach, so read it first.",
+    details="It holds for one job of this one commit: a later push needs a new approval, and so does money for another"
+    " attempt. A fork's code will run with what a job may reach, so read it first.",
 )
 async def approve(context: CommandContext, args: ApproveArgs) -> Reply:
     """Approve exactly the commit that the author of the comment saw."""
     head = context.pull.head_sha
     if args.sha and not head.startswith(args.sha.lower()):
         return _not_the_head(args.sha, head)
-    if not context.pull.from_fork:  # nothing to approve, whichever commit was looked at: the desk says so
+    if not context.pull.from_fork:
+        if context.comment_sha not in (None, head) and not args.sha:
+            return _not_the_head(context.comment_sha or "", head)
         return started(await context.desk.approve(context.pull, context.author, head, context.request))
     # Whoever writes a fork can make two commits that begin alike, so that only the whole SHA tells what was looked at.
     if len(args.sha) == len(head) or context.comment_sha == head:

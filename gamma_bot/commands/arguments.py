@@ -1,7 +1,8 @@
 """What a command takes, declared once with its words for people, and read from what somebody wrote.
 
 A command's arguments are a frozen dataclass. Its fields are made by ``word`` (told by their place), ``option``
-(``name=value``) and ``free_options`` (all other ``name=value``); usage, help and checks are derived from them.
+(``name=value``), ``free_options`` (all other ``name=value``) and ``line`` (all that follows the command, as it is);
+usage, help and checks are derived from them.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Argument:
     """
 
     field_name: str
-    kind: Literal["word", "option", "free"]
+    kind: Literal["word", "option", "free", "line"]
     shown: str
     placeholder: str
     about: str
@@ -64,7 +65,7 @@ class Argument:
     def written(self) -> str:
         """As it stands in a usage line, without the brackets of what may be left out."""
         match self.kind:
-            case "word":
+            case "word" | "line":
                 return self.shown
             case "option":
                 return f"{self.shown}={self.placeholder}"
@@ -90,6 +91,12 @@ def free_options(about: str, reads: Callable[[Sequence[tuple[str, Word]]], T | U
     return made
 
 
+def line(shown: str, about: str, reads: Callable[[str], T | Unfit]) -> T:
+    """Everything after the command, as it is written: an apostrophe in there opens no quote."""
+    made: T = _field("line", shown, "", about, reads, NEEDED)
+    return made
+
+
 def arguments_of(takes: type[Any]) -> tuple[Argument, ...]:
     """The arguments that a dataclass declares, in their order."""
     return tuple(
@@ -97,6 +104,16 @@ def arguments_of(takes: type[Any]) -> tuple[Argument, ...]:
         for each in dataclasses.fields(takes)
         if "argument" in each.metadata
     )
+
+
+def read_line(command: str, takes: type[T], argument: Argument, said: str) -> T | CommandError:
+    """The one argument of a command that takes a whole line, or what is wrong with it."""
+    if not said:
+        return MissingArgument(command, argument.shown)
+    value = argument.reads(said)
+    if isinstance(value, Unfit):
+        return BadArgument(command, argument.shown, said, value.why)
+    return takes(**{argument.field_name: value})
 
 
 def read_arguments(command: str, takes: type[T], words: Sequence[Word]) -> T | CommandError:
@@ -135,6 +152,11 @@ def read_arguments(command: str, takes: type[T], words: Sequence[Word]) -> T | C
             return BadArgument(command, "", read.given, read.why)
         values[free.field_name] = read
     return takes(**values)
+
+
+def yes_or_no(text: str) -> bool | Unfit:
+    """Reads ``true`` or ``false``."""
+    return text == "true" if text in ("true", "false") else Unfit("it must be `true` or `false`")
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int | Unfit]:

@@ -26,8 +26,8 @@ from gamma_bot.reporting.markdown import sentence
 from gamma_bot.store.jobs import JobRecord, Jobs
 
 # What can be pressed: our buttons by their identifiers, and GitHub's own Re-run. Each has a command's name beside it.
-COMMANDS = {"stop": "stop", "retry": "retry", "promote": "promote", "rerun": "retry"}
-_LABELS = {"stop": "Stop", "retry": "Train again", "promote": "Promote", "rerun": "Re-run"}
+COMMANDS = {"stop": "stop", "retry": "retry", "promote": "promote", "approve": "approve", "rerun": "retry"}
+_LABELS = {"stop": "Stop", "retry": "Train again", "promote": "Promote", "approve": "Approve", "rerun": "Re-run"}
 
 log = structlog.get_logger()
 
@@ -136,6 +136,9 @@ class Buttons:
             case "promote":
                 outcome = await self._desk.promote_job(job, press.by)
                 return outcome if isinstance(outcome, Refused) else None
+            case "approve":
+                approved = await self._desk.approve_job(job, press.by)
+                return approved if isinstance(approved, Refused) else None
             case _:
                 await self._desk.repeat(job, Asked(press.by, _request(press, job)))
                 return None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import structlog
 
@@ -19,8 +20,10 @@ from gamma_bot.github.errors import GitHubError
 from gamma_bot.github.gateway import GitHubApp
 from gamma_bot.github.pacer import Urgency
 from gamma_bot.github.repository import Repository
+from gamma_bot.jobs.asking import Asking
 from gamma_bot.jobs.engine import Steps, Values
 from gamma_bot.jobs.patience import careful
+from gamma_bot.jobs.writing import Writing
 from gamma_bot.reporting.comments import LIMIT
 from gamma_bot.reporting.markdown import Markdown, fit, text
 from gamma_bot.store.database import StoreUnavailable
@@ -34,6 +37,8 @@ _UNEXPECTED = Markdown(
 _WEIGHT = (Reaction.DONE, Reaction.NOT_ALLOWED, Reaction.NOT_UNDERSTOOD)
 
 _PATIENCE_SECONDS = 120.0
+# Each word of progress is an edit of a comment, and GitHub counts them.
+_PROGRESS_SECONDS = 3.0
 
 log = structlog.get_logger()
 
@@ -65,6 +70,8 @@ class Conversation:
 
     Args:
         on_news: called when something is to be shown.
+        asking: who answers questions, if anybody does.
+        writing: who writes about commits, if anybody does.
         redact: takes secrets out of words that people will read.
     """
 
@@ -76,8 +83,12 @@ class Conversation:
         registry: Registry,
         on_news: Callable[[], None],
         *,
+        asking: Asking | None = None,
+        writing: Writing | None = None,
         redact: Callable[[str], str],
     ) -> None:
+        self._asking = asking
+        self._writing = writing
         self._github = github
         self._surfaces = surfaces
         self._desk = desk
@@ -134,18 +145,7 @@ class Conversation:
             answers, worst = [text(f"{found['failed']} {found.get('hint', '')}")], Reaction.NOT_UNDERSTOOD
         else:
             answers, worst = await self._answers(remark, found)
-        marker = f"<!-- gamma:reply:{remark.comment} -->"
-        body = fit(Markdown("\n\n".join([marker, f"@{remark.author}", *answers])), LIMIT)
-        await self._surfaces.want(
-            f"reply:{remark.repository_id}:{remark.comment}",
-            kind="reply",
-            job="",
-            repository_id=remark.repository_id,
-            subject=str(remark.number),
-            body={"body": body},
-            as_of=time.time(),
-            urgency=Urgency.FINAL,
-        )
+        await self._show(remark, answers, Urgency.FINAL)
         await self._react(remark, worst)
         return {"commands": len(answers), "reaction": worst.value}
 
@@ -163,6 +163,9 @@ class Conversation:
                 desk=self._desk,
                 registry=self._registry,
                 overrides=standing.overrides,
+                asking=self._asking,
+                writing=self._writing,
+                progress=partial(self._progress, remark, tuple(answers)),
             )
             try:
                 given = await answer(parsed, context)
@@ -177,6 +180,30 @@ class Conversation:
             worst = max(worst, reaction, key=_WEIGHT.index)
         return answers, worst
 
+    async def _progress(self, remark: Remark, answers: Sequence[Markdown], words: Markdown) -> None:
+        """What is there so far, and what goes on."""
+        shown = await self._surfaces.get(_key(remark))
+        not_before = (shown.flushed_at or 0.0) + _PROGRESS_SECONDS if shown is not None else 0.0
+        await self._show(remark, [*answers, words], Urgency.CHANGE, not_before=not_before)
+        self._on_news()
+
+    async def _show(
+        self, remark: Remark, answers: Sequence[Markdown], urgency: Urgency, *, not_before: float = 0.0
+    ) -> None:
+        marker = f"<!-- gamma:reply:{remark.comment} -->"
+        body = fit(Markdown("\n\n".join([marker, f"@{remark.author}", *answers])), LIMIT)
+        await self._surfaces.want(
+            _key(remark),
+            kind="reply",
+            job="",
+            repository_id=remark.repository_id,
+            subject=str(remark.number),
+            body={"body": body},
+            as_of=time.time(),
+            urgency=urgency,
+            not_before=not_before,
+        )
+
     async def _react(self, remark: Remark, reaction: Reaction) -> None:
         await self._surfaces.want(
             f"reaction:{remark.repository_id}:{remark.place}",
@@ -189,3 +216,7 @@ class Conversation:
             urgency=Urgency.CHANGE if reaction is Reaction.SEEN else Urgency.FINAL,
         )
         self._on_news()
+
+
+def _key(remark: Remark) -> str:
+    return f"reply:{remark.repository_id}:{remark.comment}"

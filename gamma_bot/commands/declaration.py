@@ -41,6 +41,8 @@ class Command:
         examples: lines that can be written as they are, without ``/gamma``.
         needs: the role that it takes.
         reads: it only shows something, so that anybody may give it where anybody can see the repository.
+        costs: it only shows something, too, but each time it costs money: gamma.yml can open it to readers, where
+            these were all invited.
         also: other names that people try; they only lead to "did you mean".
         takes: the dataclass of its arguments.
         handler: what carries it out.
@@ -57,6 +59,7 @@ class Command:
     takes: type[Any]
     handler: Callable[[Any, Any], Awaitable[Reply]]
     details: str = ""
+    costs: bool = False
 
     @property
     def arguments(self) -> tuple[Argument, ...]:
@@ -66,7 +69,7 @@ class Command:
     @property
     def group(self) -> Group:
         """Where help lists it."""
-        if self.reads:
+        if self.reads or self.costs:
             return Group.LOOK
         return Group.TRAIN if self.needs <= Role.WRITE else Group.DECIDE
 
@@ -81,12 +84,13 @@ def command(
     reads: bool = False,
     also: Sequence[str] = (),
     details: str = "",
+    costs: bool = False,
 ) -> Callable[[Callable[[Context, Args], Awaitable[Reply]]], Command]:
     """Declare the function below as a command. It is known to nobody until a ``Registry`` is made with it."""
 
     def declare(handler: Callable[[Context, Args], Awaitable[Reply]]) -> Command:
         takes = get_type_hints(handler)["args"]
-        return Command(name, usage, summary, tuple(examples), needs, reads, tuple(also), takes, handler, details)
+        return Command(name, usage, summary, tuple(examples), needs, reads, tuple(also), takes, handler, details, costs)
 
     return declare
 

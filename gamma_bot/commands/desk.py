@@ -13,8 +13,10 @@ from typing import Literal, Protocol
 from gamma_bot.commands.pull import PullContext
 from gamma_bot.config.errors import Problem
 from gamma_bot.config.schema import Scalar
+from gamma_bot.jobs.budgets import Allowance
 from gamma_bot.jobs.promotion import Promoted
 from gamma_bot.reporting.facts import JobFacts
+from gamma_bot.store.spending import Spent
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Asked:
     request: str
     hyperparameters: Mapping[str, Scalar] = field(default_factory=dict)
     instance: str | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,30 @@ class Effective:
 
     settings: tuple[Setting, ...]
     problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What jobs have cost, as estimated.
+
+    Attributes:
+        month: the calendar month (UTC) that is told of, as ``2026-11``.
+        spent: US dollars of the pull request, the month and the repository; what runs counts with what it may cost.
+        budgets: what gamma.yml on the default branch allows.
+        job_limit: what a single job may cost; ``None`` for any amount.
+        jobs: the newest jobs of the pull request.
+        unpriced: how many jobs of the repository are in no sum, since nobody knows the price of their machines.
+        agent, agent_limit: what models have cost the repository in the month, and what they may cost.
+    """
+
+    month: str
+    spent: Spent
+    budgets: Sequence[Allowance]
+    job_limit: float | None
+    jobs: Sequence[JobFacts]
+    unpriced: int = 0
+    agent: float = 0.0
+    agent_limit: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -116,6 +143,9 @@ class Desk(Protocol):
 
     async def approve(self, pull: PullContext, by: str, sha: str, request: str) -> Started | Refused:
         """Let this one commit train, though it comes from a fork or costs more than the budget allows."""
+
+    async def costs(self, pull: PullContext, limit: int = 10) -> Costs | Refused:
+        """What the pull request, the month and the newest jobs have cost, and what is left of the budgets."""
 
     async def promote(self, pull: PullContext, by: str, job: str) -> Promoted | Refused:
         """Make a job of this repository the one that later jobs are compared with; the newest one, without a name."""

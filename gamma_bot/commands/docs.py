@@ -28,8 +28,8 @@ Write a command in a comment of a pull request, at the start of a line:
 - Gamma answers with 👀 at once, then with 🚀, with 👎 if your role is not enough, or with 😕 and what to type instead.
 
 Commands that only show something may be given by everybody who can see the repository. `gamma.yml` on the default
-branch can ask for other roles; commands that train never take less than triage, and those that decide never less than
-write."""
+branch can ask for other roles; commands that train or cost money never take less than triage (`ask` on a private
+repository: read), and those that decide never less than write."""
 
 
 def commands_page(registry: Registry) -> str:

@@ -6,27 +6,29 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from gamma_bot.commands.desk import Asked, Effective, Preview, Refused, Setting, Started
+from gamma_bot.agent.ledger import Ledger
+from gamma_bot.commands.desk import Asked, Costs, Effective, Preview, Refused, Setting, Started
 from gamma_bot.commands.pull import PullContext
 from gamma_bot.config.branches import matches_branch
-from gamma_bot.config.schema import GammaConfig
+from gamma_bot.config.loader import load
+from gamma_bot.config.schema import Budget, GammaConfig
 from gamma_bot.github.errors import GitHubError
 from gamma_bot.github.gateway import GitHubApp
 from gamma_bot.github.repository import Repository
-from gamma_bot.jobs.plan import Mistakes, NothingToRun, Plan, Skip
+from gamma_bot.jobs.budgets import allowances
+from gamma_bot.jobs.expenses import Expenses
+from gamma_bot.jobs.plan import CONFIG_PATH, Mistakes, NothingToRun, Plan, Skip
 from gamma_bot.jobs.promotion import Promoted, Promotion, Unfit
 from gamma_bot.jobs.push import Push, branch_of_fork
 from gamma_bot.jobs.record import facts_of, new_job
 from gamma_bot.jobs.story import Story
 from gamma_bot.jobs.turns import Wait, contenders_of, explain, waits
-from gamma_bot.reporting.facts import JobFacts
+from gamma_bot.reporting.facts import JobFacts, State
+from gamma_bot.reporting.money import estimate
 from gamma_bot.store.jobs import WAITING, JobRecord, Jobs
 from gamma_bot.store.pulls import PullRecord, Pulls
-from gamma_bot.training.trainer import Attempt, Trainer
+from gamma_bot.training.trainer import Attempt, Trainer, TrainerUnavailable
 
-_NO_SAGEMAKER = Refused(
-    "This Gamma trains on the machine it runs on: there are no instances to choose.", "Leave `instance=` out."
-)
 _NOTHING_TO_RUN = Refused("There is neither a gamma.yml nor a train.py.", "`gamma init` writes both.")
 
 
@@ -36,6 +38,7 @@ class JobsDesk:
     Args:
         begin: start the workflow of a push.
         page_url: the address of a job's page.
+        ledger: what models have cost; ``None`` where none are asked.
     """
 
     def __init__(
@@ -46,10 +49,12 @@ class JobsDesk:
         trainers: Mapping[str, Trainer],
         story: Story,
         promotion: Promotion,
+        expenses: Expenses,
         branches: Sequence[str],
         *,
         begin: Callable[[Push], Awaitable[None]],
         page_url: Callable[[str], str],
+        ledger: Ledger | None = None,
     ) -> None:
         self._jobs = jobs
         self._pulls = pulls
@@ -57,9 +62,11 @@ class JobsDesk:
         self._trainers = trainers
         self._story = story
         self._promotion = promotion
+        self._expenses = expenses
         self._branches = branches
         self._begin = begin
         self._page_url = page_url
+        self._ledger = ledger
 
     async def jobs(self, pull: PullContext, limit: int = 10) -> Sequence[JobFacts]:
         """The jobs of a pull request, the newest first."""
@@ -67,16 +74,18 @@ class JobsDesk:
 
     async def log_tail(self, job: str, lines: int) -> Sequence[str]:
         """The newest lines of a job's log, oldest first."""
-        record = await self._jobs.get(job)
+        found = await self._jobs.get(job)
+        record = await self._jobs.that_trained(found) if found is not None else None
         trainer = self._trainers.get(record.executor) if record is not None else None
         if record is None or trainer is None:
             return ()
-        return await trainer.log_tail(Attempt(record.id, record.attempt), lines)
+        try:
+            return await trainer.log_tail(Attempt(record.id, record.attempt), lines)
+        except TrainerUnavailable as error:
+            return (f"[The log can't be read now: {error}]",)
 
     async def train(self, pull: PullContext, asked: Asked) -> Started | Refused:
         """Train the head commit."""
-        if asked.instance is not None:
-            return _NO_SAGEMAKER
         if pull.from_fork:
             return Refused(
                 "This pull request comes from a fork, whose code nobody has looked at yet.",
@@ -91,8 +100,6 @@ class JobsDesk:
 
     async def retry(self, pull: PullContext, asked: Asked) -> Started | Refused:
         """Start a new attempt of the newest job, with what it had and the changes that are named."""
-        if asked.instance is not None:
-            return _NO_SAGEMAKER
         newest = next(iter(await self._of(pull, 1)), None)
         if newest is None:
             return Refused("This pull request has no job yet.", "`/gamma train` trains its head commit.")
@@ -118,18 +125,47 @@ class JobsDesk:
         return [facts_of(job) for job in ended]
 
     async def approve(self, pull: PullContext, by: str, sha: str, request: str) -> Started | Refused:
-        """Let this one commit of a fork train."""
-        if not pull.from_fork:
-            return Refused(
-                "This pull request needs no approval: its branch is in this repository.", "`/gamma train` trains it."
-            )
+        """Let this one commit train, though it is a fork's or its job is held back by a budget."""
         if sha != pull.head_sha:
             return Refused(f"The head is `{pull.head_sha}` now, not the commit that was approved.", "Look at it again.")
         branch = _branch_of(pull)
+        newest = await self._newest_of_commit(pull.repository_id, sha, branch)
+        if newest is not None and newest.state == State.HELD:
+            return await self._start_approved(newest, by)
+        if newest is not None and newest.push.get("approved_by") and not newest.final:
+            return self._started(newest)  # somebody has approved it
+        if not pull.from_fork:
+            return Refused(
+                "This pull request needs no approval: its branch is in this repository, and no budget holds it back.",
+                "`/gamma train` trains it.",
+            )
         await self._pulls.seen(
             PullRecord(pull.repository_id, pull.number, branch, pull.head_sha, pull.base_branch, updated_at=0.0)
         )
         return await self._start(await self._push(pull, branch, Asked(by, request)))
+
+    async def approve_job(self, job: JobRecord, by: str) -> Started | Refused:
+        """Let a job train that a budget holds back: as a new attempt of its commit."""
+        newest = await self._newest_of_commit(job.repository_id, job.head_sha, job.branch)
+        if newest is None or newest.state != State.HELD:
+            return Refused(f"Job `{newest.id if newest else job.id}` of this commit waits for no approval.")
+        return await self._start_approved(newest, by)
+
+    async def costs(self, pull: PullContext, limit: int = 10) -> Costs | Refused:
+        """What the pull request, the month and the newest jobs have cost, and what is left of the budgets."""
+        repository = Repository(self._github.installation(pull.installation_id), pull.repository)
+        try:
+            guard = load(await repository.file(CONFIG_PATH, pull.default_branch) or b"", path=CONFIG_PATH)
+        except GitHubError as error:
+            return Refused(f"{error}.", "Write the command again in a minute.")
+        budget = guard.config.budget if guard.config is not None else Budget()
+        month, spent = await self._expenses.spent(pull.repository_id, _branch_of(pull))
+        found = [each for each in allowances(budget, spent, of_pull_request=True) if not each.of_each_job]
+        unpriced = await self._expenses.unpriced(pull.repository_id)
+        agent = await self._ledger.month_usd(pull.repository_id) if self._ledger is not None else 0.0
+        agent_limit = self._ledger.caps.month if self._ledger is not None else 0.0
+        jobs = await self.jobs(pull, limit)
+        return Costs(month, spent, found, budget.job, jobs, unpriced, agent, agent_limit)
 
     async def effective_config(self, pull: PullContext) -> Effective | Refused:
         """What the head commit would train with, and where each value comes from."""
@@ -147,8 +183,6 @@ class JobsDesk:
 
     async def simulate(self, pull: PullContext, asked: Asked) -> Preview | Refused:
         """What training the head commit would mean; nothing is started."""
-        if asked.instance is not None:
-            return _NO_SAGEMAKER
         push = await self._push(pull, pull.head_branch, asked)
         try:
             decision = await self._story.decide(push)
@@ -170,20 +204,23 @@ class JobsDesk:
                 if job is None or config.baseline not in (None, job.branch):
                     job = await self._jobs.newest_of_branch(pull.repository_id, baseline, states=("succeeded",))
                 wait = await self._wait(push, config)
+                cost = await self._expenses.estimate(push, config, executor)
+                held = await self._expenses.would_hold(push, config, cost) if cost is not None else None
+                waits_for = explain(wait, push.default_branch) if wait is not None else ""
                 return Preview(
                     executor=executor,
                     command=" ".join(command),
                     timeout_seconds=config.train.timeout,
                     memory_bytes=config.train.memory,
                     instance=None,
-                    estimated_cost=None,
+                    estimated_cost=estimate(cost) if cost is not None else None,
                     baseline=job.branch if job is not None else baseline,
                     baseline_job=job.id if job is not None else None,
                     is_champion=bool(job is not None and job.champion),
                     would="refuse" if pull.from_fork else "train",
                     why="It comes from a fork; a maintainer has to approve it." if pull.from_fork else "",
                     hyperparameters=config.train.hyperparameters,
-                    waits_for=explain(wait, push.default_branch) if wait is not None else "",
+                    waits_for=f"`/gamma approve`: {held.why}" if held is not None else waits_for,
                 )
 
     async def stop_job(self, job: str, by: str) -> str:
@@ -228,7 +265,10 @@ class JobsDesk:
             guid=asked.request,
             attempt=max(attempts, default=0) + 1,
             hyperparameters={**before.hyperparameters, **asked.hyperparameters},
+            instance=asked.instance or before.instance,
+            force=True,
             asked_by=asked.by,
+            approved_by="",  # that was for one job
             skip=False,
         )
 
@@ -236,11 +276,16 @@ class JobsDesk:
         """What a job would wait for if it came now."""
         job = new_job(push, details_url="", now=time.time())
         job = replace(job, turn=WAITING, plan={"config": config.model_dump(mode="json")})
-        return waits(contenders_of([*await self._jobs.unfinished(), job]))[job.id]
+        return waits(contenders_of([*await self._jobs.contenders(job.installation_id), job]))[job.id]
+
+    async def _start_approved(self, held: JobRecord, by: str) -> Started:
+        # Named after the job that waits: approved twice, at once and by different people, it is paid for once.
+        again = await self._repetition(held, Asked(by, f"approved-{held.id}"))
+        return await self._start(replace(again, approved_by=by, force=bool(held.push.get("force"))))
 
     async def _start_if_fit(self, push: Push) -> Started | Refused:
         """Start a job, unless what is to be different this time can't be: that is said at once, not by a failed job."""
-        if push.hyperparameters and await self._jobs.get(push.job) is None:
+        if (push.hyperparameters or push.instance) and await self._jobs.get(push.job) is None:
             try:
                 decision = await self._story.decide(push)
             except GitHubError as error:
@@ -252,9 +297,16 @@ class JobsDesk:
     async def _start(self, push: Push) -> Started:
         known = await self._jobs.get(push.job)
         if known is not None:  # asked before
-            return Started(known.id, known.head_sha, known.attempt, self._page_url(known.id))
+            return self._started(known)
         await self._begin(push)
         return Started(push.job, push.after, push.attempt, self._page_url(push.job))
+
+    def _started(self, job: JobRecord) -> Started:
+        return Started(job.id, job.head_sha, job.attempt, self._page_url(job.id))
+
+    async def _newest_of_commit(self, repository_id: int, sha: str, branch: str) -> JobRecord | None:
+        jobs = await self._jobs.of_commit(repository_id, sha)
+        return next((job for job in jobs if job.branch == branch), None)
 
     async def _push(self, pull: PullContext, branch: str, asked: Asked) -> Push:
         """The head commit as a push that somebody asked for; what is known of it comes from its newest job."""
@@ -280,6 +332,8 @@ class JobsDesk:
             default_branch=pull.default_branch,
             attempt=max((job.attempt for job in known), default=0) + 1,
             hyperparameters=dict(asked.hyperparameters),
+            instance=asked.instance or "",
+            force=asked.force,
             asked_by=asked.by,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gamma_bot.commands.arguments import read_arguments
+from gamma_bot.commands.arguments import read_arguments, read_line
 from gamma_bot.commands.comment_lines import command_lines
 from gamma_bot.commands.declaration import Command, Registry
 from gamma_bot.commands.errors import CommandError, EmptyCommand, TooManyCommands, UnclosedQuote, UnknownCommand
@@ -54,6 +54,11 @@ def parse_comment(body: str, registry: Registry) -> tuple[Parsed, ...]:
 
 def parse_line(rest: str, registry: Registry) -> Understood | CommandError:
     """What stands after ``/gamma``."""
+    name, said = (*rest.split(maxsplit=1), "", "")[:2]
+    asked = registry.get(name)
+    if asked is not None and (whole := next((each for each in asked.arguments if each.kind == "line"), None)):
+        line = read_line(asked.name, asked.takes, whole, said.strip())
+        return Understood(asked, line) if isinstance(line, asked.takes) else line
     words = split_words(rest)
     if isinstance(words, Unclosed):
         return UnclosedQuote(words.quote)

@@ -30,4 +30,6 @@ def _least(command: Command, private: bool) -> Role:
     """How far gamma.yml may lower the role. GitHub says of everybody that they can read a public repository."""
     if command.reads:
         return Role.READ if private else Role.NONE
+    if command.costs and private:
+        return Role.READ
     return Role.TRIAGE if command.needs <= Role.WRITE else Role.WRITE

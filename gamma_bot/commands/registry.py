@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from gamma_bot.commands.approve import approve
 from gamma_bot.commands.artifacts import artifacts
+from gamma_bot.commands.ask import ask
 from gamma_bot.commands.config import config
+from gamma_bot.commands.cost import cost
 from gamma_bot.commands.declaration import Registry, command
 from gamma_bot.commands.help import help_command
 from gamma_bot.commands.logs import logs
@@ -15,6 +17,7 @@ from gamma_bot.commands.simulate import simulate
 from gamma_bot.commands.skip import skip
 from gamma_bot.commands.status import status
 from gamma_bot.commands.stop import stop
+from gamma_bot.commands.summary import summary
 from gamma_bot.commands.train import train
 
 __all__ = ["Registry", "build_registry", "command"]
@@ -31,6 +34,9 @@ def build_registry() -> Registry:
             artifacts,
             config,
             simulate,
+            cost,
+            summary,
+            ask,
             train,
             retry,
             stop,

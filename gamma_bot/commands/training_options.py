@@ -13,7 +13,8 @@ from gamma_bot.commands.arguments import Unfit, free_options, option
 from gamma_bot.commands.desk import Asked
 from gamma_bot.commands.words import Word
 from gamma_bot.config.document import scalar_value
-from gamma_bot.config.schema import Hyperparameters, Instances, Scalar
+from gamma_bot.config.executors import Instances
+from gamma_bot.config.schema import Hyperparameters, Scalar
 
 
 def read_instance(given: str) -> str | Unfit:

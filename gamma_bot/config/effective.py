@@ -12,12 +12,14 @@ from typing import Any
 
 from gamma_bot.config.errors import KeyPath, Problem, dotted
 from gamma_bot.config.loader import Loaded
-from gamma_bot.config.schema import GammaConfig, Section
+from gamma_bot.config.schema import GammaConfig
+from gamma_bot.config.section import Section
 
 DEFAULT = "default"
 GUARDED: tuple[KeyPath, ...] = (
     ("train", "executor"),
     ("train", "sagemaker"),
+    ("train", "actions"),
     ("budget",),
     ("permissions",),
     ("limits",),
@@ -75,7 +77,7 @@ def effective(head: Loaded, default: Loaded | None, *, default_branch: str, head
     at_head = f"gamma.yml at {head_sha[:7]}" if head_sha else "gamma.yml at the head commit"
     settings = []
     for key_path, value in _leaves(merged):
-        origin, place = (guard, f"gamma.yml on {default_branch}") if _is_guarded(key_path) else (head.config, at_head)
+        origin, place = (guard, f"gamma.yml on {default_branch}") if is_guarded(key_path) else (head.config, at_head)
         settings.append(Setting(dotted(key_path), value, place if _is_written(origin, key_path) else DEFAULT))
     problems: tuple[Problem, ...] = ()
     if default is not None and default.config is None:
@@ -115,8 +117,14 @@ def written(name: str, value: Any) -> str:
             return str(value)
 
 
+def is_guarded(key_path: KeyPath) -> bool:
+    """Whether a key counts on the default branch only."""
+    return any(key_path[: len(guarded)] == guarded for guarded in GUARDED)
+
+
 def _merged(head: GammaConfig, guard: GammaConfig) -> GammaConfig:
-    train = head.train.model_copy(update={"executor": guard.train.executor, "sagemaker": guard.train.sagemaker})
+    elsewhere = {name: getattr(guard.train, name) for name in ("executor", "sagemaker", "actions")}
+    train = head.train.model_copy(update=elsewhere)
     guarded = {"budget": guard.budget, "permissions": guard.permissions, "limits": guard.limits}
     return head.model_copy(update={"train": train, **guarded})
 
@@ -124,7 +132,7 @@ def _merged(head: GammaConfig, guard: GammaConfig) -> GammaConfig:
 def _notices(head: Loaded, config: GammaConfig, guard: GammaConfig, default_branch: str) -> Iterator[Problem]:
     """One warning for each value of the commit's file that the default branch overrules."""
     for key_path, value in _leaves(config):
-        if not _is_guarded(key_path) or not _is_written(config, key_path):
+        if not is_guarded(key_path) or not _is_written(config, key_path):
             continue
         used = _value_at(guard, key_path)
         if used == value:
@@ -151,10 +159,6 @@ def _leaves(value: Any, key_path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]
         yield key_path, value
     for name, inner in entries.items():
         yield from _leaves(inner, (*key_path, name))
-
-
-def _is_guarded(key_path: KeyPath) -> bool:
-    return any(key_path[: len(guarded)] == guarded for guarded in GUARDED)
 
 
 def _is_written(config: GammaConfig, key_path: KeyPath) -> bool:

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import ValidationError
 
 from gamma_bot.config.errors import KeyPath, clipped, dotted
-from gamma_bot.config.schema import GammaConfig, Section, Wants
+from gamma_bot.config.schema import GammaConfig
+from gamma_bot.config.section import Section, Wants
 
 # What a name must look like, where that is not plain.
 _NAMES = {"permissions": "Write a command as it follows `/gamma`, without the slash: retry."}

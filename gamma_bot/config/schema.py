@@ -1,31 +1,30 @@
 """What ``gamma.yml`` may say: one frozen model per section, unknown keys refused.
 
-Values are strict: a number is never taken for text, nor ``yes`` for true. What a value shall be is said once, in
-plain words, by the ``Wants`` beside its type; errors and help are made from it. The text below a key says what the key
-does; editors show it, through ``gamma schema``.
+The text below a key says what the key does; editors show it, through ``gamma schema``.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from gamma_bot.config.commands import command_mistake, entry_point_mistake
 from gamma_bot.config.errors import clipped
+from gamma_bot.config.executors import Actions, SageMaker
 from gamma_bot.config.paths import pattern_mistake
+from gamma_bot.config.section import (
+    Bytes,
+    Seconds,
+    Section,
+    Switch,
+    Wants,
+    listed,
+    mistake,
+    number_or_text,
+    text_or_list,
+)
 
 Executor = Literal["local", "sagemaker", "actions"]
 Role = Literal["read", "triage", "write", "maintain", "admin"]
@@ -33,48 +32,7 @@ Scalar = str | int | float | bool | None
 
 VERSIONS = (1,)
 
-_DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?")
-_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([KMGT])i?B?", re.IGNORECASE)
 _MONEY = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*USD", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Wants:
-    """What a value must be, to follow "must be"; ``item`` is the same for what a list or mapping holds."""
-
-    value: str
-    item: str = ""
-
-
-def mistake(message: str, hint: str = "", *keys: str) -> PydanticCustomError:
-    """A mistake that only a rule can see.
-
-    Args:
-        keys: the keys of the section that contradict each other; the last one is shown.
-    """
-    # The words go into the context, because pydantic would fill in the braces of a template.
-    return PydanticCustomError("rule", "{message}", {"message": message, "hint": hint, "keys": keys})
-
-
-def _seconds(value: object) -> object:
-    """``90``, ``90s``, ``30m``, ``2h``, ``1h30m``, ``1d`` → seconds."""
-    if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip())
-        if match is None or not any(match.groups()):
-            raise ValueError("not a duration")
-        days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-        return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-    return value
-
-
-def _bytes(value: object) -> object:
-    """``512M``, ``8G``, ``8GiB`` → bytes (powers of 1024)."""
-    if isinstance(value, str):
-        match = _SIZE.fullmatch(value.strip())
-        if match is None:
-            raise ValueError("not a size")
-        return int(float(match[1]) * 1024 ** (" KMGT".index(match[2].upper())))
-    return value
 
 
 def _usd(value: object) -> object:
@@ -109,68 +67,12 @@ def _is_pattern(pattern: str) -> str:
     return pattern
 
 
-def _number_or_text(pattern: str, number: Literal["integer", "number"] = "number", **bounds: float) -> WithJsonSchema:
-    """How a quantity is told to an editor: a number, or text with a unit."""
-    # Neither \s nor flags: what is left means the same in the regular expressions of all languages.
-    return WithJsonSchema({"anyOf": [{"type": number, **bounds}, {"type": "string", "pattern": f"^ *{pattern} *$"}]})
-
-
-def _text_or_list(item: dict[str, object], most: int) -> WithJsonSchema:
-    """How a list that may be one text is told to an editor."""
-    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, "maxItems": most}]})
-
-
-def _listed(value: object) -> object:
-    """One text may stand for a list of one."""
-    return [value] if isinstance(value, str) else value
-
-
-Seconds = Annotated[
-    float,
-    BeforeValidator(_seconds),
-    Field(gt=0, le=28 * 24 * 3600),
-    Wants("a duration like 90s, 30m or 2h, at most 28d"),
-    _number_or_text(
-        r"(?=[0-9])([0-9]{1,9}d)?([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?",
-        exclusiveMinimum=0,
-        maximum=28 * 24 * 3600,
-    ),
-]
-Bytes = Annotated[
-    int,
-    BeforeValidator(_bytes),
-    Field(ge=64 * 1024**2, le=64 * 1024**4),
-    Wants("a size like 512M or 8G, at least 64M"),
-    _number_or_text(
-        r"[0-9]{1,9}(\.[0-9]{1,9})? *[KMGTkmgt][iI]?[bB]?", "integer", minimum=64 * 1024**2, maximum=64 * 1024**4
-    ),
-]
 Usd = Annotated[
     float,
     BeforeValidator(_usd),
     Field(ge=0, le=1e9),
     Wants("an amount like 5 USD (other currencies are not known)"),
-    _number_or_text(r"[0-9]{1,9}(\.[0-9]{1,9})? *[Uu][Ss][Dd]", minimum=0, maximum=1e9),
-]
-Switch = Annotated[bool, Wants("true or false")]
-Image = Annotated[
-    str, Field(min_length=1, max_length=255, pattern=r"^\S+$"), Wants("a container image's address with its tag")
-]
-_INSTANCE = r"^ml\.[a-z0-9-]{1,40}\.[a-z0-9-]{1,40}$"
-Instances = Annotated[
-    list[Annotated[str, Field(pattern=_INSTANCE)]],
-    BeforeValidator(_listed),
-    Field(max_length=5),
-    Wants("a SageMaker instance type like ml.g5.xlarge, or a list of up to 5", "an instance type like ml.g5.xlarge"),
-    _text_or_list({"type": "string", "pattern": _INSTANCE}, 5),
-]
-Inputs = Annotated[
-    dict[
-        Annotated[str, Field(pattern=r"^[A-Za-z0-9.\-_]{1,64}$")],
-        Annotated[str, Field(pattern=r"^s3://\S+$", max_length=1024)],
-    ],
-    Field(max_length=20),
-    Wants("at most 20 channel names with their s3:// addresses", "an address like s3://bucket/folder"),
+    number_or_text(r"[0-9]{1,9}(\.[0-9]{1,9})? *[Uu][Ss][Dd]", minimum=0, maximum=1e9),
 ]
 Hyperparameters = Annotated[
     dict[Annotated[str, AfterValidator(_name_fits)], Annotated[Scalar, AfterValidator(_value_fits)]],
@@ -179,10 +81,10 @@ Hyperparameters = Annotated[
 ]
 Paths = Annotated[
     list[Annotated[str, AfterValidator(_is_pattern)]],
-    BeforeValidator(_listed),
+    BeforeValidator(listed),
     Field(max_length=100),
     Wants("a list of at most 100 path filters like src/**", "a path filter like src/**"),
-    _text_or_list({"type": "string", "minLength": 1}, 100),
+    text_or_list({"type": "string", "minLength": 1}, 100),
 ]
 BranchName = Annotated[str, Field(min_length=1, max_length=255), Wants("the name of a branch, like models")]
 Seeds = Annotated[
@@ -198,36 +100,6 @@ Permissions = Annotated[
     Wants("a mapping of commands to roles like retry: maintain"),
 ]
 JobCount = Annotated[int, Field(ge=1, le=1000), Wants("a whole number from 1 to 1000")]
-
-
-class Section(BaseModel):
-    """A part of ``gamma.yml``. A key with nothing after it means the default."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, strict=True, use_attribute_docstrings=True
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_means_default(cls, values: Any) -> Any:
-        if values is None:
-            return {}
-        if isinstance(values, dict):
-            return {key: value for key, value in values.items() if value is not None or key not in cls.model_fields}
-        return values
-
-
-class SageMaker(Section):
-    """Where and on what SageMaker trains."""
-
-    instance: Instances = Field(default_factory=list)
-    """Instance types in the order in which they are tried: the next one where the one before has no capacity."""
-    spot: Switch = False
-    """Train on spot capacity: cheaper, but it may be interrupted and begin again from its last checkpoint."""
-    image: Image | None = None
-    """The container image to train in; without it, one that fits the repository is chosen."""
-    inputs: Inputs = Field(default_factory=dict)
-    """Channel names with the data they bring, as s3:// addresses."""
 
 
 class Train(Section):
@@ -247,8 +119,12 @@ class Train(Section):
     """How long a job may take before it is stopped."""
     memory: Bytes | None = None
     """How much memory a job may take before it is ended."""
+    mlflow: Literal["own-run", "adopt"] = "own-run"
+    """Whose MLflow run a job is: the one that Gamma opens for it, or the one that the script makes itself."""
     sagemaker: SageMaker | None = None
     """Where and on what SageMaker trains. Counts on the default branch only."""
+    actions: Actions | None = None
+    """Which workflow of GitHub Actions trains. Counts on the default branch only."""
 
     @field_validator("command")
     @classmethod
@@ -312,18 +188,32 @@ class Budget(Section):
 
     job: Usd | None = None
     """What one job may cost at most. A dearer one needs `/gamma approve`."""
+    pull_request: Usd | None = None
+    """What all jobs of a pull request may cost together."""
     month: Usd | None = None
-    """What all jobs of a calendar month may cost at most."""
+    """What all jobs of a calendar month (UTC) may cost together."""
+    repository: Usd | None = None
+    """What all jobs that this repository ever has may cost together."""
 
     @model_validator(mode="after")
-    def _a_job_fits_in_a_month(self) -> Self:
-        if self.job is not None and self.month is not None and self.job > self.month:
-            raise mistake(
-                f"one job may cost more ({self.job:g} USD) than all jobs of a month ({self.month:g} USD)",
-                "Lower `job` or raise `month`.",
-                "month",
-                "job",
-            )
+    def _the_part_fits_in_the_whole(self) -> Self:
+        parts = {"job": "one job", "pull_request": "all jobs of a pull request", "month": "all jobs of a month"}
+        wholes = {**parts, "repository": "all jobs of the repository"}
+        for part, whole in (
+            ("job", "pull_request"),
+            ("job", "month"),
+            ("job", "repository"),
+            ("pull_request", "repository"),
+            ("month", "repository"),
+        ):
+            less, more = getattr(self, part), getattr(self, whole)
+            if less is not None and more is not None and less > more:
+                raise mistake(
+                    f"{parts[part]} may cost more ({less:g} USD) than {wholes[whole]} ({more:g} USD)",
+                    f"Lower `{part}` or raise `{whole}`.",
+                    whole,
+                    part,
+                )
         return self
 
 

@@ -17,8 +17,8 @@ import structlog
 
 from gamma_bot.commands.buttons import Press
 from gamma_bot.commands.conversation import Remark
-from gamma_bot.events import check, comment, installation, pull_request, push
-from gamma_bot.events.intents import Ignored, Intent, PressButton, PullRequestSeen, RunCommands, TrainPush
+from gamma_bot.events import check, comment, installation, pull_request, push, workflow
+from gamma_bot.events.intents import Ignored, Intent, PressButton, PullRequestSeen, RunCommands, RunMoved, TrainPush
 from gamma_bot.events.payload import PayloadError
 from gamma_bot.jobs.installations import InstallationNews, News, PermissionsGranted, ProjectNews
 from gamma_bot.jobs.push import Push
@@ -33,7 +33,7 @@ _LOOK_SECONDS = 2.0
 _LARGE_BYTES = 256 * 1024
 
 # What a delivery can be about; one of anything else means nothing to Gamma, and is not missed.
-EVENTS = ("push", "pull_request", *comment.EVENTS, *check.EVENTS, *installation.EVENTS)
+EVENTS = ("push", "pull_request", *comment.EVENTS, *check.EVENTS, *installation.EVENTS, *workflow.EVENTS)
 
 log = structlog.get_logger()
 
@@ -49,6 +49,7 @@ class Dispatcher:
         app_id: our App's id or client id, by which our own checks are known.
         meet: a repository as it is now, before something is done for it.
         heard: act on what became of installations and repositories; what came of it, in a few words.
+        hint: note that there is news of an attempt in a repository; whether it is one there that has not ended.
         own_login: the bot's own account at GitHub, whose pushes would be a loop; ``None`` where nobody knows.
     """
 
@@ -63,6 +64,7 @@ class Dispatcher:
         press: Callable[[Press], Awaitable[None]],
         meet: Callable[[Place], Awaitable[Project]],
         heard: Callable[[News], Awaitable[str]],
+        hint: Callable[[str, int], Awaitable[bool]],
         own_login: Callable[[], Awaitable[str | None]],
         app_id: str,
     ) -> None:
@@ -74,6 +76,7 @@ class Dispatcher:
         self._press = press
         self._meet = meet
         self._heard = heard
+        self._hint = hint
         self._own_login = own_login
         self._app_id = app_id
         self._wake = asyncio.Event()
@@ -150,6 +153,8 @@ class Dispatcher:
             return check.understand(delivery.event, delivery.guid, payload, self._app_id)
         if delivery.event in installation.EVENTS:
             return installation.understand(delivery.event, payload)
+        if delivery.event in workflow.EVENTS:
+            return workflow.understand(payload)
         return push.understand(delivery.guid, payload, self._branches)
 
     async def _hand_on(self, intent: Intent) -> str:
@@ -176,6 +181,9 @@ class Dispatcher:
                 return await self._in_reach(place, lambda _: self._push_button(press))
             case ProjectNews() | InstallationNews() | PermissionsGranted():
                 return await self._heard(intent)
+            case RunMoved(attempt=attempt, repository_id=repository_id):
+                known = await self._hint(attempt, repository_id)
+                return f"news of {attempt}" if known else f"ignored: {attempt} is over or not ours"
             case Ignored(reason=reason):
                 return f"ignored: {reason}"
             case _:

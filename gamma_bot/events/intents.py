@@ -43,10 +43,18 @@ class PressButton:
 
 
 @dataclass(frozen=True)
+class RunMoved:
+    """There is news of the run of GitHub Actions with this attempt's key in its name, in this repository."""
+
+    attempt: str
+    repository_id: int
+
+
+@dataclass(frozen=True)
 class Ignored:
     """Nothing to do, and why."""
 
     reason: str
 
 
-Intent = TrainPush | PullRequestSeen | RunCommands | PressButton | News | Ignored
+Intent = TrainPush | PullRequestSeen | RunCommands | PressButton | RunMoved | News | Ignored

@@ -31,6 +31,7 @@ class GitHubApp:
         write_interval_seconds: least time between two writes of an installation (GitHub asks for a second).
         paused_until: by installation, until when (Unix seconds) GitHub asked an earlier process not to call.
         on_pause: told when GitHub asks such a thing; it must not raise.
+        may_write: asked right before each write: whether this process still speaks for Gamma.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class GitHubApp:
         write_interval_seconds: float = 1.0,
         paused_until: Mapping[int, float] | None = None,
         on_pause: Callable[[int, float], Awaitable[None]] | None = None,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self.session = session
         self.api_url = api_url
         self.app_id = app_id
         self.write_interval_seconds = write_interval_seconds
+        self.may_write = may_write
         self.calls = Calls()
         self._keys = keys
         self._paused_until = dict(paused_until or {})

@@ -14,7 +14,7 @@ from gidgethub import sansio
 from gamma_bot.github import graphql
 from gamma_bot.github.answers import from_status, translated
 from gamma_bot.github.client import ANSWER_SECONDS, HEADERS, USER_AGENT
-from gamma_bot.github.errors import Forbidden, GitHubError
+from gamma_bot.github.errors import Forbidden, GitHubError, Held
 from gamma_bot.github.limits import Limits
 from gamma_bot.github.pacer import Pacer, Ticket, Urgency
 from gamma_bot.github.token import InstallationToken
@@ -165,6 +165,9 @@ class Installation:
         if ticket.urgency is Urgency.PROGRESS:
             self.limits.check_progress(route)
         async with self.pacer.turn(ticket):
+            if not self.app.may_write():
+                # Frozen or cut off, perhaps while this write waited: what it tells may be old by now.
+                raise Held(0, "this replica of Gamma is out of touch with the others", route)
             return await self._called(route, call, resource=resource)
 
     async def _called(self, route: str, call: Callable[[str], Awaitable[Result]], *, resource: str = "core") -> Result:

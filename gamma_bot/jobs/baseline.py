@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
+from cachetools import TTLCache
 
 from gamma_bot.config.schema import GammaConfig, Metric
 from gamma_bot.jobs.promotion import PROMOTED_BY
@@ -15,6 +16,9 @@ from gamma_bot.store.jobs import JobRecord, Jobs
 from gamma_bot.tracking.refusals import NotFound
 from gamma_bot.tracking.registry import Champion
 from gamma_bot.tracking.runs import Run, Tracking, TrackingError
+
+# Jobs that end together are mostly compared with the same run, and to read it is half of what a verdict costs.
+_KEPT_SECONDS, _KEPT_POINTS = 60.0, 100_000
 
 log = structlog.get_logger()
 
@@ -47,6 +51,7 @@ class Baselines:
     def __init__(self, tracking: Tracking, jobs: Jobs) -> None:
         self._tracking = tracking
         self._jobs = jobs
+        self._read_lately: TTLCache[str, Run] = TTLCache(_KEPT_POINTS, _KEPT_SECONDS, getsizeof=_points)
 
     async def of(self, job: JobRecord, run: Run, config: GammaConfig, branch: str) -> Baseline | None:
         """The baseline of a job's run.
@@ -92,12 +97,24 @@ class Baselines:
         return Baseline(its, read, found) if read is not None else None
 
     async def _read(self, job: JobRecord, baseline: JobRecord) -> Run | None:
+        if baseline.run_id is None:
+            return None
+        known = self._read_lately.get(baseline.run_id)
+        if known is not None:
+            return known
         try:
-            return await self._tracking.read_run(baseline.run_id) if baseline.run_id is not None else None
+            run = await self._tracking.read_run(baseline.run_id)
         except NotFound as error:
             # Deleted in MLflow by somebody: without its numbers it is no baseline.
             log.warning("baseline.unreadable", job=job.id, baseline=baseline.id, error=str(error))
             return None
+        if _points(run) <= _KEPT_POINTS // 4:
+            self._read_lately[baseline.run_id] = run
+        return run
+
+
+def _points(run: Run) -> int:
+    return 1 + sum(len(points) for points in run.metrics.values())
 
 
 def _comparable(run: Run, other: Run, rules: Mapping[str, Metric]) -> bool:

@@ -19,7 +19,7 @@ from gamma_bot.reporting.log_lines import shorten_paths
 from gamma_bot.reporting.traceback import find_broken_lines
 from gamma_bot.store.jobs import JobRecord, Jobs
 from gamma_bot.tracking.runs import Run, Tracking
-from gamma_bot.training.trainer import OUTPUT_DATA, Artifact, Ending, Outcome
+from gamma_bot.training.trainer import OUTPUT_DATA, Artifact, Attempt, Ending, Outcome, Trainer
 
 log = structlog.get_logger()
 
@@ -32,6 +32,18 @@ class Evidence:
     log_dropped_bytes: int
     source_roots: Sequence[str]
     artifacts: Sequence[Artifact]
+
+
+async def evidence_of(trainer: Trainer | None, attempt: Attempt) -> Evidence:
+    """What an attempt left; nothing, where its executor is not here any more."""
+    if trainer is None:
+        return Evidence((), 0, (), ())
+    return Evidence(
+        log=await trainer.log_tail(attempt, 400),
+        log_dropped_bytes=await trainer.log_dropped(attempt),
+        source_roots=await trainer.source_roots(attempt),
+        artifacts=await trainer.artifacts(attempt),
+    )
 
 
 class Conclusion:

@@ -23,6 +23,7 @@ from gamma_bot.store.surfaces import Surface, Surfaces
 
 _LONGEST_WAIT_SECONDS = 900.0
 _PAUSE_SECONDS = 2.0
+_REST_PER_LOOK = 5
 _GIVEN_UP_SECONDS = 24 * 3600.0
 
 log = structlog.get_logger()
@@ -43,11 +44,16 @@ class _Flush:
 
 
 class Flusher:
-    """Sends dirty surfaces to GitHub, one call per surface at a time."""
+    """Sends dirty surfaces to GitHub, one call per surface at a time.
 
-    def __init__(self, github: GitHubApp, surfaces: Surfaces) -> None:
+    Args:
+        look_seconds: how often to look without a wake, where other processes write to the store, too.
+    """
+
+    def __init__(self, github: GitHubApp, surfaces: Surfaces, *, look_seconds: float | None = None) -> None:
         self._github = github
         self._surfaces = surfaces
+        self._look_seconds = look_seconds
         self._wake = asyncio.Event()
         self._under_way: dict[str, _Flush] = {}
         self._since: dict[str, int] = {}  # since when a surface waits whose older news was withdrawn
@@ -61,14 +67,19 @@ class Flusher:
         try:
             while True:
                 self._wake.clear()
+                began = time.perf_counter()
                 try:
                     await self._start_due()
                     due = await self._surfaces.next_due()
                 except Exception as error:
                     log.warning("flush.failed_to_look", error=str(error))
                     due = time.time() + _PAUSE_SECONDS
+                # When a thousand ends are to be shown, each of them wakes us several times.
+                await asyncio.sleep(min(1.0, _REST_PER_LOOK * (time.perf_counter() - began)))
                 # What is under way is still dirty and due; its end wakes us.
                 wait = None if due is None else max(1.0 if self._under_way else 0.05, due - time.time())
+                if self._look_seconds is not None:
+                    wait = min(self._look_seconds, wait or self._look_seconds)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await self._wake.wait()
@@ -79,13 +90,13 @@ class Flusher:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _start_due(self) -> None:
-        for surface in await self._surfaces.dirty(time.time()):
-            under_way = self._under_way.get(surface.key)
+        for key, desired in await self._surfaces.dirty(time.time()):
+            under_way = self._under_way.get(key)
             if under_way is None:
-                task = asyncio.create_task(self._flush(surface.key), name=f"flush {surface.key}")
-                self._under_way[surface.key] = _Flush(task)
-                task.add_done_callback(lambda _, key=surface.key: self._finished(key))  # type: ignore[misc]
-            elif under_way.ticket is not None and surface.desired > under_way.version:
+                task = asyncio.create_task(self._flush(key), name=f"flush {key}")
+                self._under_way[key] = _Flush(task)
+                task.add_done_callback(lambda _, key=key: self._finished(key))  # type: ignore[misc]
+            elif under_way.ticket is not None and desired > under_way.version:
                 under_way.ticket.withdraw()  # old news, unless it is being sent already; its end starts the newer one
 
     def _finished(self, key: str) -> None:

@@ -22,6 +22,7 @@ from gamma_bot.jobs.reach import Reach
 from gamma_bot.jobs.record import new_job
 from gamma_bot.store.inbox import Inbox
 from gamma_bot.store.jobs import JobRecord, Jobs
+from gamma_bot.store.outlines import OnBranch
 
 _MOST_BRANCHES = 200
 # GitHub's times of one push, in its payload and in its API, can lie a little apart.
@@ -80,17 +81,20 @@ class Heads:
         Raises:
             StoreUnavailable
         """
-        newest: dict[tuple[int, str], JobRecord] = {}
-        for job in await self._jobs.unfinished():
+        newest: dict[tuple[int, str], OnBranch] = {}
+        for job in await self._jobs.outlines.on_branches():
             # (Not for a fork's commit, which trains by an approval of that one commit.)
             if matches_branch(self._branches, job.branch) and job.repository_id not in awaited:
                 key = (job.repository_id, job.branch)
                 newest[key] = max(newest.get(key, job), job, key=lambda one: one.pushed_at)
-        for job in list(newest.values())[:_MOST_BRANCHES]:
+        for each in list(newest.values())[:_MOST_BRANCHES]:
+            followed = await self._jobs.get(each.id)
+            if followed is None or followed.final:
+                continue
             try:
-                await self._follow(job)
+                await self._follow(followed)
             except GitHubError as error:
-                log.warning("heads.unreadable", job=job.id, repo=job.repository, error=str(error))
+                log.warning("heads.unreadable", job=followed.id, repo=followed.repository, error=str(error))
 
     async def _follow(self, job: JobRecord) -> None:
         repository = await self._reach.repository(job.repository_id)

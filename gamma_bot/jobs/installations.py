@@ -191,11 +191,10 @@ class Installations:
             return
         await self._projects.keep(found)
         closed = {project.repository_id: project for project in found if project.state is not ProjectState.ACTIVE}
-        for job in await self._jobs.unfinished() if closed else ():
-            if job.repository_id in closed:
-                project = closed[job.repository_id]
-                if await self._jobs.ask_to_stop(job.id, why=project.why, hint=_HINTS[project.state]):
-                    log.info("project.stops_job", job=job.id, repo=project.full_name, state=project.state)
+        for job in await self._jobs.outlines.unfinished_in(closed) if closed else ():
+            project = closed[job.repository_id]
+            if await self._jobs.ask_to_stop(job.id, why=project.why, hint=_HINTS[project.state]):
+                log.info("project.stops_job", job=job.id, repo=project.full_name, state=project.state)
         await self._show_again([project for project in found if project.state is ProjectState.ACTIVE])
 
     async def _show_again(self, projects: Sequence[Project]) -> None:

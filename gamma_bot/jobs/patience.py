@@ -13,6 +13,7 @@ from gamma_bot.github.errors import Forbidden, GitHubError, NotFound
 from gamma_bot.jobs.engine import Values
 from gamma_bot.store.database import StoreUnavailable
 from gamma_bot.tracking.runs import TrackingError
+from gamma_bot.training.trainer import TrainerUnavailable
 
 log = structlog.get_logger()
 
@@ -32,7 +33,7 @@ def careful(
         while True:
             try:
                 return await work(*args)
-            except (GitHubError, TrackingError, StoreUnavailable) as error:
+            except (GitHubError, TrackingError, StoreUnavailable, TrainerUnavailable) as error:
                 passing = not isinstance(error, GitHubError) or error.passes_by_itself
                 asked = getattr(error, "retry_after_seconds", None) or 0.0
                 if not passing or time.monotonic() + wait > deadline:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gamma_bot.config.effective import Effective, effective
+from gamma_bot.config.effective import Effective, effective, is_guarded
 from gamma_bot.config.errors import Problem
+from gamma_bot.config.executors import SageMaker
 from gamma_bot.config.loader import Loaded, command_of, load
 from gamma_bot.config.overrides import overrides
 from gamma_bot.config.paths import touches
@@ -104,6 +105,11 @@ def decide(
     given = overrides(config, {name: str(value) for name, value in push.hyperparameters.items()})
     if given.config is None:
         return Mistakes(given.problems, asked=True)
+    if push.instance:
+        on = _on_instance(given.config, executor, push.instance)
+        if isinstance(on, Problem):
+            return Mistakes((on,), asked=True)
+        return Plan(on, command_of(on.train), executor, found.ignored)
     return Plan(given.config, command_of(given.config.train), executor, found.ignored)
 
 
@@ -121,6 +127,20 @@ def configure(push: Push, files: Files) -> Effective | Mistakes | NothingToRun:
     return found
 
 
+def _on_instance(config: GammaConfig, executor: str, instance: str) -> GammaConfig | Problem:
+    """The configuration with the one instance type that somebody asked for, or why that can't be had."""
+    if executor != "sagemaker":
+        return Problem(
+            f"this job trains on `{executor}`, where there are no instances to choose", "Leave `instance` out."
+        )
+    section = config.train.sagemaker or SageMaker()
+    if instance not in section.instance:
+        allowed = ", ".join(f"`{each}`" for each in section.instance)
+        return Problem(f"gamma.yml does not allow `{instance}` here", f"It allows {allowed}, by the default branch.")
+    chosen = section.model_copy(update={"instance": [instance]})
+    return config.model_copy(update={"train": config.train.model_copy(update={"sagemaker": chosen})})
+
+
 def _no_such_executor(executor: str, executors: Sequence[str], head: Loaded, push: Push) -> Problem:
     message = f"this Gamma can't train on `{executor}`: it is set up for {', '.join(executors)}"
     hint = "Leave `executor` out to use the default, or ask whoever runs this Gamma."
@@ -128,6 +148,22 @@ def _no_such_executor(executor: str, executors: Sequence[str], head: Loaded, pus
     if head.config is not None and head.config.train.executor == executor:
         return head.problem_at(place, message, hint)
     return Problem(message, f"`{push.default_branch}` asks for it, and that is what counts. {hint}", place)
+
+
+def placed(problem: Problem, files: Files, push: Push) -> Problem:
+    """A problem that a trainer found, at its line: in the commit's file, or, for what counts there, on the default
+    branch."""
+    if not problem.key_path:
+        return problem
+    words = (problem.key_path, problem.message, problem.hint)
+    guarded = is_guarded(problem.key_path) and files.head != files.default
+    if not guarded:
+        return load(files.head or b"", path=CONFIG_PATH).problem_at(*words)
+    found = load(files.default or b"", path=CONFIG_PATH).problem_at(*words)
+    if found.line is None:
+        return Problem(problem.message, problem.hint, problem.key_path)
+    place = f"on `{push.default_branch}`, line {found.line}: "
+    return Problem(f"{place}{problem.message}", problem.hint, problem.key_path)
 
 
 def _elsewhere(problem: Problem, branch: str) -> Problem:

@@ -19,11 +19,13 @@ from gamma_bot.reporting.checks import (
     config_notices_report,
     nothing_to_train_report,
 )
-from gamma_bot.reporting.comments import sticky_comment
-from gamma_bot.reporting.facts import CheckReport, State
+from gamma_bot.reporting.comments import NO_MODEL, sticky_comment
+from gamma_bot.reporting.facts import CheckReport, JobFacts, State
+from gamma_bot.reporting.markdown import Markdown
 from gamma_bot.store.jobs import JobRecord, Jobs
 from gamma_bot.store.pulls import Pulls
 from gamma_bot.store.surfaces import Surfaces
+from gamma_bot.store.write_ups import WriteUpRow, WriteUpTexts
 
 TRAIN_CHECK = "gamma / train"
 CONFIG_CHECK = "gamma / config"
@@ -32,6 +34,7 @@ MARKER = "<!-- gamma:sticky -->"
 # GitHub: at most three buttons, with 20 characters of label and identifier and 40 of description.
 ACTIONS_DURING = ({"label": "Stop", "identifier": "stop", "description": "End this training; keep its metrics."},)
 ACTIONS_AFTER = ({"label": "Train again", "identifier": "retry", "description": "Train this commit once more."},)
+ACTIONS_HELD = ({"label": "Approve", "identifier": "approve", "description": "Let it train beyond the budget."},)
 PROMOTE = {"label": "Promote", "identifier": "promote", "description": "Compare later runs with this one."}
 
 # A check run that changes more often than this is noise to people and to GitHub's limits.
@@ -43,9 +46,18 @@ class Presenter:
 
     Args:
         on_news: called when something new is to be shown.
+        texts: what models have written about jobs; ``None`` where none are asked.
     """
 
-    def __init__(self, jobs: Jobs, pulls: Pulls, surfaces: Surfaces, on_news: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        jobs: Jobs,
+        pulls: Pulls,
+        surfaces: Surfaces,
+        on_news: Callable[[], None],
+        texts: WriteUpTexts | None = None,
+    ) -> None:
+        self._texts = texts
         self._jobs = jobs
         self._pulls = pulls
         self._surfaces = surfaces
@@ -60,14 +72,22 @@ class Presenter:
         key = f"check:{job.id}"
         facts = facts_of(job)
         not_before = 0.0
-        report = check_report(facts)
+        written = await self._written(job)
+        if written is not None and written.markdown:
+            report = check_report(facts, written=Markdown(written.markdown), written_by=written.footer)
+        else:
+            report = check_report(facts)
         if not facts.state.final and not at_once:
             shown = await self._surfaces.get(key)
             # "Queued" gives way to "preparing", and that to "running", at once; more news of the same can wait.
             if shown is not None and shown.flushed_at is not None and shown.body.get("status") == report.status:
                 begins = facts.state is State.RUNNING and "started_at" not in shown.body
                 not_before = 0.0 if begins else shown.flushed_at + PROGRESS_SECONDS
-        await self._want_check(key, TRAIN_CHECK, job, report, not_before=not_before, buttons=_buttons(job))
+        as_of = max(job.updated_at, written.at if written is not None else 0.0)
+        buttons = _buttons(job)
+        await self._want_check(
+            key, TRAIN_CHECK, job, report, facts=facts, not_before=not_before, buttons=buttons, as_of=as_of
+        )
 
     async def show_job(self, job: JobRecord) -> None:
         """All that tells of the job."""
@@ -115,8 +135,14 @@ class Presenter:
         previous = None
         if newest.state not in (State.SUCCEEDED, State.FAILED):
             previous = await self._jobs.newest_of_branch(repository_id, branch, states=(State.SUCCEEDED, State.FAILED))
+        written = await self._written(newest)
+        facts = facts_of(newest)
         body = sticky_comment(
-            facts_of(newest), previous=facts_of(previous) if previous is not None else None, marker=MARKER
+            facts,
+            previous=facts_of(previous) if previous is not None else None,
+            marker=MARKER,
+            written=Markdown(written.markdown) if written is not None and written.markdown else None,
+            written_by=written.footer if written is not None else NO_MODEL,
         )
         await self._surfaces.want(
             f"comment:{repository_id}:{number}",
@@ -125,10 +151,17 @@ class Presenter:
             repository_id=repository_id,
             subject=str(number),
             body={"body": body},
-            as_of=max(newest.updated_at, previous.updated_at if previous is not None else 0.0),
-            urgency=Urgency.FINAL if facts_of(newest).state.final else Urgency.CHANGE,
+            as_of=max(
+                newest.updated_at,
+                previous.updated_at if previous is not None else 0.0,
+                written.at if written is not None else 0.0,
+            ),
+            urgency=Urgency.FINAL if facts.state.final else Urgency.CHANGE,
         )
         self._on_news()
+
+    async def _written(self, job: JobRecord) -> WriteUpRow | None:
+        return await self._texts.of_job(job.id) if self._texts is not None and job.final else None
 
     async def _want_check(
         self,
@@ -137,10 +170,12 @@ class Presenter:
         job: JobRecord,
         report: CheckReport,
         *,
+        facts: JobFacts | None = None,
         not_before: float = 0.0,
         buttons: Sequence[Mapping[str, str]] = (),
+        as_of: float = 0.0,
     ) -> None:
-        facts = facts_of(job)
+        facts = facts or facts_of(job)
         body = {
             "name": name,
             "head_sha": job.head_sha,
@@ -168,7 +203,7 @@ class Presenter:
             repository_id=job.repository_id,
             subject=name,
             body=body,
-            as_of=job.updated_at,
+            as_of=max(as_of, job.updated_at),
             urgency=_urgency(report, not_before),
             not_before=not_before,
         )
@@ -179,6 +214,8 @@ class Presenter:
 def _buttons(job: JobRecord) -> Sequence[Mapping[str, str]]:
     if not job.final:
         return ACTIONS_DURING
+    if job.state == State.HELD:
+        return ACTIONS_HELD
     return ACTIONS_AFTER if job.champion or unfit(job) is not None else (*ACTIONS_AFTER, PROMOTE)
 
 

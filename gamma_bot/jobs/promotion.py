@@ -56,7 +56,12 @@ def unfit(job: JobRecord) -> Unfit | None:
         return None
     if not job.final:
         return Unfit(f"Job `{job.id}` has not ended yet.", "Promote it when it has succeeded.")
-    ended = {State.FAILED: "failed", State.CANCELLED: "was cancelled", State.SKIPPED: "was skipped"}
+    ended = {
+        State.FAILED: "failed",
+        State.CANCELLED: "was cancelled",
+        State.SKIPPED: "was skipped",
+        State.HELD: "was held",
+    }
     became = ended.get(State(job.state), "logged no run")
     return Unfit(
         f"Job `{job.id}` {became}, and only a run that succeeded can be promoted.",

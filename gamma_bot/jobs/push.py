@@ -33,6 +33,9 @@ class Push:
         hyperparameters: what somebody asked to be different this time.
         default_branch: whose gamma.yml decides what is safety-relevant (I10).
         asked_by: who asked for another attempt, or for training what the push alone would not train.
+        approved_by: who lets it spend more than the budgets have left.
+        instance: the instance type that somebody asked for.
+        force: train it, even if that only repeats an earlier job.
         changed_paths: the files that its commits touch; ``None`` where the payload can't tell (a branch made from
             existing commits, more commits than a payload holds).
         html_url: the repository's address for people.
@@ -55,6 +58,9 @@ class Push:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     asked_by: str = ""
     default_branch: str = ""
+    approved_by: str = ""
+    instance: str = ""
+    force: bool = False
 
     @property
     def job(self) -> str:

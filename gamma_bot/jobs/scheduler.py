@@ -6,6 +6,7 @@ A turn is recorded before the workflow hears of it: after a crash in between it 
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 
 import structlog
@@ -18,6 +19,9 @@ from gamma_bot.jobs.turns import Wait, contenders_of, explain, may_start, waits
 from gamma_bot.store.database import StoreUnavailable
 from gamma_bot.store.jobs import GRANTED, WAITING, JobRecord, Jobs
 from gamma_bot.training.trainer import Attempt
+
+# Where one waits among thousands that run, a look takes a while.
+_REST_PER_LOOK, _LONGEST_REST_SECONDS = 20, 5.0
 
 log = structlog.get_logger()
 
@@ -35,20 +39,22 @@ class Scheduler:
     async def run(self) -> None:
         """Schedule until cancelled."""
         while True:
+            began = time.perf_counter()
             try:
                 await self.look()
             except StoreUnavailable as error:
                 log.warning("schedule.store_unavailable", error=str(error))
             except Exception:
                 log.exception("schedule.failed")
-            await asyncio.sleep(self._interval)
+            rest = min(_REST_PER_LOOK * (time.perf_counter() - began), _LONGEST_REST_SECONDS)
+            await asyncio.sleep(max(self._interval, rest))
 
     async def look(self) -> None:
         """Let start whose turn it is, end who was asked to, and tell the others what they wait for."""
         if not await self._jobs.is_anybody_in_line():
             self._woken.clear()
             return
-        jobs = await self._jobs.unfinished()
+        jobs = await self._jobs.contenders()
         waiting = waits(contenders_of(jobs))
         if None in waiting.values():
             jobs = await self._jobs.grant_turns(may_start)  # decided once more: what was read may be over

@@ -77,7 +77,7 @@ def conclude(outcome: Outcome, lines: Sequence[MetricLine], rules: Mapping[str, 
         case Ending.STOPPED:
             return Conclusion(State.CANCELLED, said or "The run was stopped.", "Push again to train it once more.")
         case Ending.USER_CODE:
-            return Conclusion(State.FAILED, said or _how_it_died(outcome), _after_a_crash(outcome))
+            return Conclusion(State.FAILED, said or _how_it_died(outcome), outcome.hint or _after_a_crash(outcome))
         case Ending.COMMAND:
             return Conclusion(
                 State.FAILED,
@@ -113,6 +113,15 @@ def conclude(outcome: Outcome, lines: Sequence[MetricLine], rules: Mapping[str, 
                 State.FAILED,
                 said or "The machine that ran the job went down.",
                 "This may not be the code's fault: push again to train it once more.",
+            )
+        case Ending.CONFIG | Ending.QUOTA:
+            hint = outcome.hint or "Correct gamma.yml and push again."
+            return Conclusion(State.FAILED, said or "The executor refused the job.", hint)
+        case Ending.CAPACITY | Ending.PLATFORM | Ending.NEVER_STARTED:
+            return Conclusion(
+                State.FAILED,
+                said or "The executor could not run the job.",
+                outcome.hint or "This is not the code's fault: `/gamma retry` tries again.",
             )
         case _:
             assert_never(outcome.ending)

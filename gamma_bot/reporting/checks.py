@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Protocol, assert_never
 
 from gamma_bot.reporting.facts import Annotation, BrokenLine, CheckReport, JobFacts, State
-from gamma_bot.reporting.markdown import clip, fit, log_line, plain
+from gamma_bot.reporting.markdown import Markdown, clip, fit, log_line, plain
 from gamma_bot.reporting.numbers import count
 from gamma_bot.reporting.templates import render, render_fitting
 from gamma_bot.reporting.titles import title
@@ -39,15 +39,19 @@ class Problem(Protocol):
     def warning(self) -> bool: ...
 
 
-def check_report(facts: JobFacts) -> CheckReport:
-    """What **gamma / train** shows of the job now."""
+def check_report(facts: JobFacts, *, written: Markdown | None = None, written_by: str = "") -> CheckReport:
+    """What **gamma / train** shows of the job now.
+
+    Args:
+        written: a checked write-up, made by ``written_by``.
+    """
     status, conclusion = _github_state(facts.state)
     has_text = facts.state.final or facts.state is State.RUNNING
     return CheckReport(
         status=status,
         conclusion=conclusion,
         title=title(facts),
-        summary=render_fitting("checks/summary.md.j2", facts, LIMIT),
+        summary=render_fitting("checks/summary.md.j2", facts, LIMIT, written=written, written_by=written_by),
         text=render_fitting("checks/text.md.j2", facts, LIMIT) if has_text else "",
         annotations=(
             *(_annotation(broken) for broken in facts.broken_lines[:_MAX_ANNOTATIONS]),
@@ -114,6 +118,8 @@ def _github_state(state: State) -> tuple[str, str | None]:
             return "completed", "cancelled"
         case State.SKIPPED:
             return "completed", "neutral"
+        case State.HELD:
+            return "completed", "action_required"
         case _:
             assert_never(state)
 

@@ -8,6 +8,7 @@ from gamma_bot.reporting.templates import render, render_fitting
 from gamma_bot.reporting.write_up import write_up
 
 LIMIT = 65_536  # characters that GitHub takes
+NO_MODEL = "Deterministic write-up (no model)"
 
 
 def sticky_comment(
@@ -16,7 +17,7 @@ def sticky_comment(
     previous: JobFacts | None,
     marker: str,
     written: Markdown | None = None,
-    written_by: str = "Deterministic write-up (no model)",
+    written_by: str = NO_MODEL,
 ) -> str:
     """The comment as it shall read now.
 

@@ -32,11 +32,12 @@ class State(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     SKIPPED = "skipped"
+    HELD = "held"  # it costs more than a budget allows, and trains only if somebody approves
 
     @property
     def final(self) -> bool:
         """Nothing more will happen to the job."""
-        return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED, State.SKIPPED)
+        return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED, State.SKIPPED, State.HELD)
 
 
 class Judgement(StrEnum):
@@ -74,8 +75,8 @@ class MetricLine:
     baseline: Number | None = None
     change: float | None = None
     relative: float | None = None
-    history: Sequence[tuple[int, float]] = ()
-    baseline_history: Sequence[tuple[int, float]] = ()
+    history: tuple[tuple[int, float], ...] = ()  # (tuples are read and written ten times as fast as sequences)
+    baseline_history: tuple[tuple[int, float], ...] = ()
     tolerance: float = 0.0
 
 
@@ -106,6 +107,15 @@ class ChampionFacts:
 
 
 @dataclass(frozen=True)
+class ReusedFacts:
+    """That nothing was trained, since an earlier job had the same result to give: which one, of which commit."""
+
+    job: str
+    sha: str
+    url: str
+
+
+@dataclass(frozen=True)
 class BrokenLine:
     """A place in the repository where the user's own code broke. ``line`` counts from 1."""
 
@@ -127,6 +137,40 @@ class ChangedFile:
 
 
 @dataclass(frozen=True)
+class CostFacts:
+    """What a job costs, in US dollars. All of it is estimated, by one table of prices.
+
+    Attributes:
+        instance_types: what it may train on; once it has a machine, only that one's type.
+        as_of: the date of the table (``2026-09-24``); empty if no price is known.
+        usd_per_hour: the prices that go for this job, by instance type; ``unknown`` are the types without one.
+        most: what it costs at most; ``None`` if a price is unknown.
+        likely: what jobs like it on its branch have cost; ``None`` before there is one.
+        so_far: what it costs by now; on ``spot`` machines it can turn out to be less.
+        final: what it has cost; ``None`` before its end, and if nobody can say.
+        bound: after an end of which nobody can say what it has cost, the most that it can have been: it counts.
+        spot_saved: the share that spot machines saved (0.61 = 61 %).
+        interruptions: how often its spot machines were taken away.
+        approved_by: who let it train although that is more than a budget allows.
+    """
+
+    instance_types: Sequence[str]
+    count: int
+    spot: bool
+    as_of: str
+    usd_per_hour: Mapping[str, float]
+    unknown: Sequence[str] = ()
+    most: float | None = None
+    likely: float | None = None
+    so_far: float | None = None
+    final: float | None = None
+    bound: float | None = None
+    spot_saved: float | None = None
+    interruptions: int = 0
+    approved_by: str = ""
+
+
+@dataclass(frozen=True)
 class JobFacts:
     """Everything a report of a job may say.
 
@@ -141,7 +185,9 @@ class JobFacts:
         artifacts_left_out: files that are not among ``artifacts`` because their names can't be printed.
         compared_with: the SHA that ``changed_files`` is the diff from.
         champion: it was promoted, and no other one since.
+        reused: its result is that of an earlier job.
         notice: why a button that somebody pressed did nothing; whole sentences, code between backticks.
+        cost: what its machines cost; ``None`` where nothing is paid, and where nobody could know.
         details_url: the job's page at Gamma; ``run_url`` its MLflow run; ``check_url`` its check run.
     """
 
@@ -184,6 +230,8 @@ class JobFacts:
     check_url: str | None = None
     champion: ChampionFacts | None = None
     notice: str = ""
+    reused: ReusedFacts | None = None
+    cost: CostFacts | None = None
 
 
 @dataclass(frozen=True)

@@ -185,4 +185,5 @@ def _safe_address(url: str | None) -> str | None:
         return None
     if parts.scheme not in ("http", "https") or not parts.hostname or _UNPRINTABLE.search(url):
         return None
-    return quote(url, safe="%/:=&?~#+,;@-._[]").replace("[", "%5B").replace("]", "%5D")
+    quoted = quote(url, safe="%/:=&?~#+,;@-._[]").replace("[", "%5B").replace("]", "%5D")
+    return quoted.replace("&", "&amp;")  # Markdown reads entities in addresses, after they were looked at

@@ -107,6 +107,19 @@ def champion_line(facts: JobFacts) -> Markdown:
     return Markdown(f"🏆 **Champion** since {since}, promoted by {by}: later runs are compared with this one.")
 
 
+def reused_line(facts: JobFacts) -> Markdown:
+    """That nothing was trained, and whose result this is; empty if it is the job's own."""
+    if facts.reused is None:
+        return Markdown()
+    job = link(code(facts.reused.job), facts.reused.url)
+    sha = facts.reused.sha
+    commit = "this commit" if sha == facts.sha else link(short(sha), _commit_url(facts, sha))
+    return Markdown(
+        f"♻️ **Nothing was trained**: this is the result of job {job}, which trained the same code with the same "
+        f"configuration at {commit}. {code('/gamma train force=true')} trains all the same."
+    )
+
+
 def chart(facts: JobFacts) -> Markdown:
     """The primary metric's course as a Mermaid chart with its legend in words; empty if there is none to draw."""
     primary = primary_line(facts)

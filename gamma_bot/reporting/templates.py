@@ -11,6 +11,7 @@ import jinja2
 from gamma_bot.reporting import sections
 from gamma_bot.reporting.facts import JobFacts, State
 from gamma_bot.reporting.markdown import code, fit, prose, sentence, text
+from gamma_bot.reporting.money import cost_line
 from gamma_bot.reporting.numbers import count
 from gamma_bot.reporting.sections import PORTIONS
 from gamma_bot.reporting.titles import mark, ran_to_its_end, says_why, title
@@ -62,12 +63,14 @@ def template_environment(folder: Path) -> jinja2.Environment:
             sections.metrics_table,
             sections.compared_with,
             sections.champion_line,
+            sections.reused_line,
             sections.chart,
             sections.links,
             sections.run_line,
             says_why,
             ran_to_its_end,
             sections.commit_line,
+            cost_line,
             sections.commit_link,
             sections.broken_places,
             sections.log_block,

@@ -16,7 +16,7 @@ from gamma_bot.reporting.numbers import (
 )
 
 # A sentence that goes on after a colon; a name at its start keeps its capital.
-_STARTS_A_SENTENCE = re.compile(r"^(The|This|There|It|A|An|Nothing|Nobody)(?= )")
+_STARTS_A_SENTENCE = re.compile(r"^(The|This|There|It|A|An|Nothing|Nobody|Up)(?= )")
 _LIMIT = 255  # GitHub refuses a longer title
 
 
@@ -43,6 +43,8 @@ def mark(facts: JobFacts) -> str:
             return "⏹️"
         case State.SKIPPED:
             return "⏭️"
+        case State.HELD:
+            return "✋"
         case _:
             assert_never(facts.state)
 
@@ -91,6 +93,8 @@ def _title(facts: JobFacts) -> str:
             return _with_detail("Cancelled", _after_a_colon(facts.why))
         case State.SKIPPED:
             return _with_detail("Skipped", _after_a_colon(facts.why))
+        case State.HELD:
+            return _with_detail("Waiting for /gamma approve", _after_a_colon(facts.why))
         case _:
             assert_never(facts.state)
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from gamma_bot.sandbox import apps, checks, comments, graphql, meta, pulls, repos, reviews
+from gamma_bot.sandbox import actions, actions_attempts, apps, checks, comments, graphql, meta, pulls, repos, reviews
 from gamma_bot.sandbox.access import admit
 from gamma_bot.sandbox.auth import authenticate
 from gamma_bot.sandbox.call import Actor, Anonymous, Answer, ApiError, Call, Route
@@ -33,7 +33,8 @@ _FREE = ("/rate_limit",)
 
 def all_routes() -> Iterable[Route]:
     """Every endpoint, the more precise templates first."""
-    return (*apps.ROUTES, *checks.ROUTES, *comments.ROUTES, *reviews.ROUTES, *pulls.ROUTES, *repos.ROUTES, *meta.ROUTES)
+    families = (apps, actions, actions_attempts, checks, comments, reviews, pulls, repos, meta)
+    return [route for family in families for route in family.ROUTES]
 
 
 def add_api(application: web.Application, forge: Forge) -> None:

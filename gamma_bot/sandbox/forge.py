@@ -11,6 +11,7 @@ from gamma_bot.sandbox.faults import Faults
 from gamma_bot.sandbox.git import Git
 from gamma_bot.sandbox.limits import Limits
 from gamma_bot.sandbox.model import Account, RequestRecord, State
+from gamma_bot.sandbox.model_actions import Machines
 from gamma_bot.sandbox.urls import Urls
 from gamma_bot.sandbox.webhooks import Webhooks
 
@@ -40,6 +41,9 @@ class Forge:
         """Whether new installation tokens have the long form, about 520 characters."""
         self.downloads: dict[str, tuple[Path, str, str]] = {}
         """One-time token of a tarball → repository folder, commit, name of the top folder."""
+        self.files: dict[str, tuple[bytes, str]] = {}
+        """Token of another download → its content and media type."""
+        self.machines = Machines()
         self._locks: dict[Path, asyncio.Lock] = {}
 
     def record(self, request: RequestRecord) -> None:

@@ -6,11 +6,14 @@ Git sees neither the user's nor the system's configuration, so the sandbox acts 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+
+from cachetools import LRUCache
 
 from gamma_bot.sandbox.git_output import (
     LOG_FORMAT,
@@ -29,6 +32,8 @@ from gamma_bot.sandbox.ids import NO_COMMIT, iso_time
 __all__ = ["FileChange", "Git", "GitCommit", "GitError", "GitPerson", "TouchedPaths", "TreeEntry"]
 
 # What GitHub accepts as a ref in a URL: names and SHAs, never Git's revision language (main~3, @{1}, a:b).
+_LASTING_REVISION = re.compile(r"--not|[0-9a-f]{40}(\.\.[0-9a-f]{40})?")
+_KEPT_ANSWERS, _KEPT_BYTES = 1_000, 65_536
 _PLAIN_REF = re.compile(r"(?!-)(?!.*(?:\.\.|@\{|//))[^\x00-\x20~^:?*\[\\]+")
 _CONFIGURATION = """[core]
 \trepositoryformatversion = 0
@@ -58,6 +63,8 @@ class Git:
     def __init__(self, home: Path, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._commits: dict[str, GitCommit] = {}
+        self._answers: LRUCache[tuple[Path, tuple[str, ...]], bytes] = LRUCache(_KEPT_ANSWERS)
+        self._refs: dict[Path, tuple[object, dict[str, str]]] = {}
         home.mkdir(parents=True, exist_ok=True)
         # http-backend and worktrees check who owns the folder; in a container that may be somebody else.
         (home / ".gitconfig").write_text('[safe]\n\tdirectory = *\n[protocol "file"]\n\tallow = always\n')
@@ -83,12 +90,28 @@ class Git:
         """
         process = await asyncio.create_subprocess_exec(
             "git", *arguments, cwd=git_dir, env={**self.environment, **(environment or {})},
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        output, errors = await process.communicate(stdin)
+        output, errors = await process.communicate(stdin or None)
         if process.returncode != 0:
             raise GitError(f"git {' '.join(arguments[:2])}: {errors.decode(errors='replace').strip()}")
         return output
+
+    async def ask(self, git_dir: Path, *arguments: str, about: Iterable[str]) -> bytes:
+        """Like ``run``, for what Git knows of these revisions: if they are full SHAs, the answer is the same for ever.
+
+        One push is read from many sides, by webhooks and by the API: a process for each would be half of the work.
+        """
+        if not all(_LASTING_REVISION.fullmatch(revision) for revision in about):
+            return await self.run(git_dir, *arguments)
+        key = (git_dir, arguments)
+        answer = self._answers.get(key)
+        if answer is None:
+            answer = await self.run(git_dir, *arguments)
+            if len(answer) <= _KEPT_BYTES:
+                self._answers[key] = answer
+        return answer
 
     def run_blocking(self, git_dir: Path, *arguments: str, stdin: bytes = b"") -> bytes:
         """Like ``run``, for the set-up of a repository before any loop runs."""
@@ -128,13 +151,18 @@ class Git:
             return None
         if ref.startswith(("heads/", "tags/")):
             ref = f"refs/{ref}"
+        arguments = ("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
         try:
-            return (await self.run(git_dir, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")).decode().strip()
+            return (await self.ask(git_dir, *arguments, about=[ref])).decode().strip()
         except GitError:
             return None
 
     async def refs(self, git_dir: Path) -> dict[str, str]:
         """Branches and tags by full name, each with its commit (an annotated tag: the commit behind it)."""
+        state = _state_of_refs(git_dir)
+        known = self._refs.get(git_dir)
+        if known is not None and known[0] == state:
+            return dict(known[1])
         output = await self.run(
             git_dir, "for-each-ref", "--format=%(objectname) %(*objectname) %(refname)", "refs/heads", "refs/tags"
         )
@@ -142,7 +170,9 @@ class Git:
         for line in output.decode().splitlines():
             direct, peeled, name = line.split(" ", 2)
             refs[name] = peeled or direct
-        return refs
+        if _state_of_refs(git_dir) == state:
+            self._refs[git_dir] = (state, refs)
+        return dict(refs)
 
     async def set_ref(self, git_dir: Path, ref: str, sha: str | None) -> None:
         await self.run(git_dir, *(["update-ref", "-d", ref] if sha is None else ["update-ref", ref, sha]))
@@ -164,19 +194,19 @@ class Git:
         if limit is not None:
             arguments.append(f"--max-count={limit}")
         scope = ["--", f":(literal){path}"] if path else ["--"]
-        output = await self.run(git_dir, *arguments, *revisions, *scope)
+        output = await self.ask(git_dir, *arguments, *revisions, *scope, about=revisions)
         commits = [parse_commit(record) for record in output.decode(errors="replace").split("\x1e")[1:]]
         self._commits.update((commit.sha, commit) for commit in commits)
         return commits
 
     async def count(self, git_dir: Path, *revisions: str) -> int:
-        return int(await self.run(git_dir, "rev-list", "--count", *revisions, "--"))
+        return int(await self.ask(git_dir, "rev-list", "--count", *revisions, "--", about=revisions))
 
     async def touched(self, git_dir: Path, *revisions: str) -> dict[str, TouchedPaths]:
         """Which paths each commit added, removed and modified, by SHA, oldest first."""
-        output = await self.run(
+        output = await self.ask(
             git_dir, "log", "--reverse", "--format=%x1e%H", "--name-status", "--no-renames", "--root", "-z",
-            *revisions, "--",
+            *revisions, "--", about=revisions,
         )  # fmt: skip
         touched: dict[str, TouchedPaths] = {}
         for record in output.decode(errors="replace").split("\x1e")[1:]:
@@ -189,7 +219,7 @@ class Git:
 
     async def merge_base(self, git_dir: Path, one: str, other: str) -> str | None:
         try:
-            return (await self.run(git_dir, "merge-base", one, other)).decode().strip()
+            return (await self.ask(git_dir, "merge-base", one, other, about=[one, other])).decode().strip()
         except GitError:
             return None
 
@@ -203,8 +233,11 @@ class Git:
     async def changes(self, git_dir: Path, before: str | None, after: str) -> list[FileChange]:
         """The files that differ between two commits; without ``before``, all files of ``after``."""
         start = before or (await self.run(git_dir, "hash-object", "-t", "tree", "--stdin")).decode().strip()
-        facts = await self.run(git_dir, "diff", "--raw", "--numstat", "--no-abbrev", "-M", "-z", start, after, "--")
-        patches = await self.run(git_dir, "diff", "-M", "--patch", start, after, "--")
+        ends = (start, after)
+        facts = await self.ask(
+            git_dir, "diff", "--raw", "--numstat", "--no-abbrev", "-M", "-z", *ends, "--", about=ends
+        )
+        patches = await self.ask(git_dir, "diff", "-M", "--patch", *ends, "--", about=ends)
         return parse_changes(facts.decode(errors="replace"), patches.decode(errors="replace"))
 
     async def diff(self, git_dir: Path, before: str, after: str) -> bytes:
@@ -212,16 +245,18 @@ class Git:
 
     async def entry(self, git_dir: Path, commit: str, path: str) -> TreeEntry | None:
         """The file or folder at ``path``."""
-        entries = parse_tree(await self.run(git_dir, "ls-tree", "-z", "-l", "--full-tree", commit, "--", path))
+        arguments = ("ls-tree", "-z", "-l", "--full-tree", commit, "--", path)
+        entries = parse_tree(await self.ask(git_dir, *arguments, about=[commit]))
         return next((entry for entry in entries if entry.path == path), None)
 
     async def entries(self, git_dir: Path, commit: str, folder: str = "", *, deep: bool = False) -> list[TreeEntry]:
         """What is in a folder (``""``: the top); ``deep``: all files below it."""
         arguments = ["ls-tree", "-z", "-l", "--full-tree", *(["-r"] if deep else []), commit]
-        return parse_tree(await self.run(git_dir, *arguments, *(["--", f"{folder}/"] if folder else [])))
+        scope = ["--", f"{folder}/"] if folder else []
+        return parse_tree(await self.ask(git_dir, *arguments, *scope, about=[commit]))
 
     async def blob(self, git_dir: Path, sha: str) -> bytes:
-        return await self.run(git_dir, "cat-file", "blob", sha)
+        return await self.ask(git_dir, "cat-file", "blob", sha, about=[sha])
 
     async def archive(self, git_dir: Path, commit: str, prefix: str) -> bytes:
         """A gzipped tarball with everything under ``prefix``."""
@@ -245,3 +280,18 @@ class Git:
             parts += [f"M {mode} inline {quote(path)}\ndata {len(data)}\n".encode(), data, b"\n"]
         parts.append(b"\nget-mark :1\n")
         return b"".join(parts)
+
+
+def _state_of_refs(git_dir: Path) -> object:
+    """What tells whether a branch or tag has moved, whoever moved it: all loose refs, and the stamp of the packed."""
+    loose: dict[str, bytes] = {}
+    for kind in ("refs/heads", "refs/tags"):
+        for folder, _, names in os.walk(git_dir / kind):
+            for name in names:
+                path = Path(folder, name)
+                with contextlib.suppress(FileNotFoundError):
+                    loose[str(path)] = path.read_bytes()
+    with contextlib.suppress(FileNotFoundError):
+        stamp = (git_dir / "packed-refs").stat()
+        return loose, stamp.st_mtime_ns, stamp.st_ino, stamp.st_size
+    return loose

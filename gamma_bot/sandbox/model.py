@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from gamma_bot.sandbox.ids import NO_COMMIT, iso_time, node_id
+from gamma_bot.sandbox.model_actions import Workflow, WorkflowRun
 from gamma_bot.sandbox.model_apps import App, Delivery, HookConfig, Installation, InstallationToken
 from gamma_bot.sandbox.model_checks import Annotation, CheckAction, CheckOutput, CheckRun, CheckStatus, CheckSuite
 from gamma_bot.sandbox.model_reviews import DiffPlace, Review, ReviewComment, ReviewState
@@ -91,6 +92,10 @@ class Repository:
     """Comments on lines of a diff by id, oldest first; a deleted comment is gone from here."""
     suites: dict[int, CheckSuite] = field(default_factory=dict)
     pushes: list[Push] = field(default_factory=list)
+    workflows: dict[str, Workflow] = field(default_factory=dict)
+    """By path; one is known from when it is first seen on the default branch."""
+    workflow_runs: dict[int, WorkflowRun] = field(default_factory=dict)
+    """By id, oldest first."""
     archived: bool = False
 
     @property

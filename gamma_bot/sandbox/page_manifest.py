@@ -25,6 +25,8 @@ EVENT_NEEDS: Mapping[str, tuple[str, ...]] = {
     "check_run": ("checks",),
     "check_suite": ("checks",),
     "repository": ("metadata",),
+    "workflow_job": ("actions",),
+    "workflow_run": ("actions",),
 }
 _LEVELS = ("read", "write", "admin")
 

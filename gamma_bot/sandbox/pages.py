@@ -16,6 +16,7 @@ from gamma_bot.sandbox.page_manifest import ManifestPages
 from gamma_bot.sandbox.page_pull import PullPages
 from gamma_bot.sandbox.page_repository import RepositoryPages
 from gamma_bot.sandbox.page_runs import RunPages
+from gamma_bot.sandbox.page_workflows import WorkflowPages
 
 if TYPE_CHECKING:
     from gamma_bot.sandbox.server import SandboxGitHub
@@ -32,6 +33,7 @@ def add_pages(app: web.Application, github: SandboxGitHub) -> None:
     deliveries = DeliveryPages(frame)
     actions = PageActions(frame, runs)
     manifests = ManifestPages(frame)
+    workflows = WorkflowPages(frame)
 
     async def stylesheet(_: web.Request) -> web.Response:
         return web.Response(body=frame.stylesheet, content_type="text/css", headers={"Cache-Control": "max-age=86400"})
@@ -46,6 +48,7 @@ def add_pages(app: web.Application, github: SandboxGitHub) -> None:
     repository = "/{owner}/{repo}"
     pull = f"{repository}/pull/{{number:[0-9]{{1,9}}}}"
     run = f"{repository}/runs/{{run:[0-9]{{1,18}}}}"
+    workflow_run = f"{repository}/actions/runs/{{workflow_run:[0-9]{{1,18}}}}"
     delivery = f"{repository}/settings/deliveries/{{delivery:[0-9]{{1,18}}}}"
     shown: dict[str, Handler] = {
         "/": files.home,
@@ -64,6 +67,9 @@ def add_pages(app: web.Application, github: SandboxGitHub) -> None:
         f"{pull}/checks": pulls.checks,
         f"{pull}/files": pulls.files,
         run: runs.run,
+        f"{repository}/actions": workflows.runs,
+        workflow_run: workflows.run,
+        f"{workflow_run}/job/{{job:[0-9]{{1,18}}}}": workflows.run,
         f"{repository}/settings/deliveries": deliveries.deliveries,
         delivery: deliveries.delivery,
     }

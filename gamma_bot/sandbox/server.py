@@ -17,6 +17,7 @@ from typing import Self
 
 from aiohttp import web
 
+from gamma_bot.sandbox.actions_runner import stop_machines
 from gamma_bot.sandbox.codeload import download_application
 from gamma_bot.sandbox.dispatch import add_api
 from gamma_bot.sandbox.faults import Faults, Hook, Watch
@@ -24,6 +25,7 @@ from gamma_bot.sandbox.forge import Forge
 from gamma_bot.sandbox.git_http import add_git
 from gamma_bot.sandbox.limits import Limits
 from gamma_bot.sandbox.model import RequestRecord, State
+from gamma_bot.sandbox.model_actions import Machines
 from gamma_bot.sandbox.people import People
 from gamma_bot.sandbox.urls import Urls
 from gamma_bot.sandbox.webhooks import Webhooks
@@ -65,6 +67,11 @@ class SandboxGitHub(People):
         return self.forge.limits
 
     @property
+    def machines(self) -> Machines:
+        """What runs workflows."""
+        return self.forge.machines
+
+    @property
     def webhooks(self) -> Webhooks:
         return self.forge.webhooks
 
@@ -95,6 +102,7 @@ class SandboxGitHub(People):
         await self.forge.webhooks.start()
 
     async def stop(self) -> None:
+        await stop_machines(self.forge)
         await self.forge.webhooks.stop()
         for runner in self._runners:
             await runner.cleanup()

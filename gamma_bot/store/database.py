@@ -9,13 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, select
-from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy import Connection, Engine, create_engine, event, func, insert, make_url, select
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from gamma_bot.store import tables
 
 Result = TypeVar("Result")
 
+IDLE_IN_TRANSACTION_SECONDS = 5
+_CREATING = 0x67616D6D61  # any number that nobody else locks
 _READING = "gamma_reading"  # an option of connections that only read: on SQLite they never wait for the writer
 
 
@@ -56,8 +58,10 @@ class Database:
             StoreUnavailable: the database can't be used, with the reason.
         """
         try:
-            tables.metadata.create_all(self.engine)
             with self.engine.begin() as connection:
+                if not self.is_sqlite:  # replicas that start together would make the same tables at the same time
+                    connection.execute(select(func.pg_advisory_xact_lock(_CREATING)))
+                tables.metadata.create_all(connection)
                 found = connection.execute(select(tables.schema_version.c.version)).scalar()
                 if found is None:
                     connection.execute(
@@ -68,8 +72,6 @@ class Database:
                         f"the database was written by a newer Gamma (schema {found}, this one knows "
                         f"{tables.SCHEMA_VERSION}); start that version, or give this one another database"
                     )
-        except IntegrityError:
-            return  # another replica wrote the version at the same moment
         except SQLAlchemyError as error:
             raise StoreUnavailable(f"the database can't be used: {_reason(error)}") from error
 
@@ -119,7 +121,9 @@ def open_engine(url: str) -> Engine:
         limits = {
             "connect_timeout": 5,
             "tcp_user_timeout": 8000,
-            "options": "-c lock_timeout=5s -c statement_timeout=8s",
+            # Nor may a replica that is frozen within a transaction hold up the others by its locks.
+            "options": "-c lock_timeout=5s -c statement_timeout=8s "
+            f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s",
         }
         return create_engine(
             parsed, pool_size=6, max_overflow=2, pool_timeout=8, pool_pre_ping=True, connect_args=limits

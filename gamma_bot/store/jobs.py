@@ -8,18 +8,30 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, func, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gamma_bot.store.database import Database
+from gamma_bot.store.outlines import UNFINISHED_STATES, Outlines
 from gamma_bot.store.projects import Place, place_of_new_job
 from gamma_bot.store.tables import jobs
 
 _DOCUMENTS = ("push", "plan", "stop", "facts", "champion")
-FINAL_STATES = ("succeeded", "failed", "cancelled", "skipped")
+FINAL_STATES = ("succeeded", "failed", "cancelled", "skipped", "held")
 
 # A job's turn: it has to wait, it may start and is to be told so, it has started. Empty before its plan is made.
 WAITING, GRANTED, TAKEN = "waiting", "granted", "taken"
+# As their indexes say it: with parameters SQLite would not use those.
+_IN_LINE: ColumnElement[bool] = literal_column("turn IN ('waiting', 'granted')")
+_CHAMPION: ColumnElement[bool] = literal_column("champion <> '{}'")
+
+_LONG = ("plan", "facts")
+_DECIDING = 0x7475726E << 24  # a number that nobody else locks in Postgres
+
+# Asked for again and again as long as Gamma runs: building a query takes longer than its answer.
+_OF_ID = select(jobs).where(jobs.c.id == bindparam("job"))
+_UNFINISHED = select(jobs).where(jobs.c.state.not_in(FINAL_STATES)).order_by(jobs.c.created_at)
+_ANYBODY_IN_LINE = select(jobs.c.id).where(_IN_LINE, jobs.c.state.not_in(FINAL_STATES)).limit(1)
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,12 @@ class JobRecord:
         turn: whether it may start: empty until its plan is made, then ``WAITING``, ``GRANTED`` or ``TAKEN``.
         champion: ``{"by": …, "since": …, "model": …}`` while later jobs are compared with it: who promoted it, when,
             and the repository's name then, by which MLflow knows the champion. Empty for all others.
+        fingerprint: jobs that have the same one come to the same result; empty if that is not known.
+        submitted_at: when a trainer was first asked to take it (Unix seconds), recorded before: it may cost something
+            from then on.
+        launched_at: when a trainer had taken it; from then on no workflow waits for it.
+        estimate_usd: the most that it may cost, reserved while it is not over; ``None`` where nothing is paid.
+        cost_usd: what it has cost; where nobody can say, the most that it can have been. ``None`` until its end.
         notice: for who pressed a button of its check run last: why that did nothing. Empty if it did something.
     """
 
@@ -60,6 +78,11 @@ class JobRecord:
     turn: str = ""
     champion: Mapping[str, Any] = field(default_factory=dict)
     notice: str = ""
+    submitted_at: float | None = None
+    launched_at: float | None = None
+    fingerprint: str = ""
+    estimate_usd: float | None = None
+    cost_usd: float | None = None
 
     @property
     def final(self) -> bool:
@@ -68,10 +91,15 @@ class JobRecord:
 
 
 class Jobs:
-    """What Gamma remembers of its jobs."""
+    """What Gamma remembers of its jobs.
+
+    Attributes:
+        outlines: for whoever looks at all of them.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.outlines = Outlines(database)
 
     async def open(self, job: JobRecord) -> JobRecord:
         """Store a new job, or return the one that has this id already.
@@ -91,22 +119,30 @@ class Jobs:
 
     async def get(self, job: str) -> JobRecord | None:
         """The job of this id."""
-        return await self._one(select(jobs).where(jobs.c.id == job))
+        found = await self._database.read(lambda c: c.execute(_OF_ID, {"job": job}).mappings().first())
+        return _job(found) if found is not None else None
+
+    async def that_trained(self, job: JobRecord) -> JobRecord:
+        """The job that left what this one shows: itself, unless it has taken over an earlier one's result."""
+        earlier = (job.facts.get("reused") or {}).get("job")
+        return (await self.get(earlier) if earlier else None) or job
 
     async def change(self, job: str, **values: Any) -> JobRecord:
         """Set columns of a job that is not over yet; a final job stays as it is.
 
         A late observation ("running") must never overwrite an end that was recorded meanwhile.
         """
+        facts = values.get("facts")
         values |= {name: json.dumps(values[name]) for name in _DOCUMENTS if name in values}
 
         def work(connection: Connection) -> JobRecord:
-            connection.execute(
+            done = connection.execute(
                 update(jobs)
                 .where(jobs.c.id == job, jobs.c.state.not_in(FINAL_STATES))
-                .values(**values, updated_at=_later(connection, job))
+                .values(**values, updated_at=_later())
             )
-            return _by_id(connection, job)
+            row = connection.execute(_OF_ID, {"job": job}).mappings().one()
+            return _job(row, facts=facts if done.rowcount else None)
 
         return await self._database.write(work)
 
@@ -141,11 +177,12 @@ class Jobs:
 
     async def champion(self, repository_id: int) -> JobRecord | None:
         """The job that was promoted last in a repository."""
-        return await self._one(select(jobs).where(jobs.c.repository_id == repository_id, jobs.c.champion != "{}"))
+        return await self._one(select(jobs).where(jobs.c.repository_id == repository_id, _CHAMPION))
 
     async def of_run(self, repository_id: int, run_id: str) -> JobRecord | None:
-        """The job of a repository whose MLflow run this is."""
-        return await self._one(select(jobs).where(jobs.c.repository_id == repository_id, jobs.c.run_id == run_id))
+        """The job of a repository whose MLflow run this is; others may have taken over its result."""
+        query = select(jobs).where(jobs.c.repository_id == repository_id, jobs.c.run_id == run_id)
+        return await self._one(query.order_by(jobs.c.created_at).limit(1))
 
     async def notice(self, job: str, words: str) -> JobRecord:
         """Record what to tell who pressed a button, also of a job that is over; empty words take it back."""
@@ -163,14 +200,14 @@ class Jobs:
         Asking again changes nothing: a turn that was granted meanwhile stays.
 
         Args:
-            may_start: who of all unfinished jobs may start now.
+            may_start: who of all contenders may start now.
         """
 
         def work(connection: Connection) -> bool:
             _one_at_a_time(connection)
             joins = update(jobs).where(jobs.c.id == job, jobs.c.turn == "").values(turn=WAITING)
             connection.execute(joins)
-            everyone = _unfinished(connection)
+            everyone = _contenders(connection)
             waiting = any(each.id == job and each.turn == WAITING for each in everyone)
             if waiting and job in may_start(everyone):
                 connection.execute(update(jobs).where(jobs.c.id == job).values(turn=TAKEN))
@@ -180,20 +217,26 @@ class Jobs:
         return await self._database.write(work)
 
     async def grant_turns(self, may_start: Callable[[Sequence[JobRecord]], Collection[str]]) -> Sequence[JobRecord]:
-        """Record that jobs may start; all unfinished jobs as they are then."""
+        """Record that jobs may start; all contenders as they are then."""
 
         def work(connection: Connection) -> Sequence[JobRecord]:
             _one_at_a_time(connection)
-            chosen = list(may_start(_unfinished(connection)))
+            chosen = list(may_start(_contenders(connection)))
             connection.execute(update(jobs).where(jobs.c.id.in_(chosen), jobs.c.turn == WAITING).values(turn=GRANTED))
-            return _unfinished(connection)
+            return _contenders(connection)
 
         return await self._database.write(work)
 
+    async def contenders(self, *installations: int) -> Sequence[JobRecord]:
+        """The unfinished jobs of these installations, and of those where a job waits for its turn, the oldest first.
+
+        The plan and the facts of those that don't wait are left out: there may be thousands.
+        """
+        return await self._database.read(lambda c: _contenders(c, *installations))
+
     async def is_anybody_in_line(self) -> bool:
         """Whether a job waits for its turn, or may not know yet that it came."""
-        query = select(jobs.c.id).where(jobs.c.turn.in_((WAITING, GRANTED)), jobs.c.state.not_in(FINAL_STATES))
-        return await self._database.read(lambda c: c.execute(query.limit(1)).first() is not None)
+        return await self._database.read(lambda c: c.execute(_ANYBODY_IN_LINE).first() is not None)
 
     async def of_commit(self, repository_id: int, sha: str) -> Sequence[JobRecord]:
         """All jobs of a commit, the newest first."""
@@ -205,14 +248,27 @@ class Jobs:
         query = select(jobs).where(jobs.c.repository_id == repository_id, jobs.c.branch == branch)
         return await self._all(_newest_first(query).limit(limit))
 
+    async def of_repository(self, repository_id: int, limit: int, state: str = "") -> Sequence[JobRecord]:
+        """The newest jobs of a repository, whatever their branches; of one state, or (empty) of any."""
+        query = select(jobs).where(jobs.c.repository_id == repository_id)
+        if state:
+            query = query.where(jobs.c.state == state)
+        return await self._all(query.order_by(jobs.c.created_at.desc()).limit(limit))
+
     async def unfinished(self) -> Sequence[JobRecord]:
         """Jobs that are not over."""
         return await self._database.read(_unfinished)
 
-    async def ended_since(self, moment: float) -> Sequence[JobRecord]:
-        """Jobs that came to their end after a moment (Unix seconds)."""
-        query = select(jobs).where(jobs.c.state.in_(FINAL_STATES), jobs.c.updated_at > moment)
-        return await self._all(query.order_by(jobs.c.updated_at))
+    async def with_fingerprint(self, repository_id: int, fingerprint: str, limit: int = 5) -> Sequence[JobRecord]:
+        """The jobs of a repository with this fingerprint that trained and succeeded, the newest first."""
+        query = select(jobs).where(
+            jobs.c.repository_id == repository_id,
+            jobs.c.fingerprint == fingerprint,
+            jobs.c.state == "succeeded",
+            jobs.c.submitted_at.is_not(None),  # else it has taken over the result of another one
+            jobs.c.run_id.is_not(None),
+        )
+        return await self._all(query.order_by(jobs.c.created_at.desc()).limit(limit))
 
     async def newest_of_branch(
         self, repository_id: int, branch: str, *, sha: str | None = None, states: Sequence[str] | None = None
@@ -261,35 +317,51 @@ class Jobs:
 
 def _retell(connection: Connection, job: str, **values: str) -> None:
     """Change what is told of a job beside how it went: that stays as it is recorded, also when the job is over."""
-    connection.execute(update(jobs).where(jobs.c.id == job).values(**values, updated_at=_later(connection, job)))
+    connection.execute(update(jobs).where(jobs.c.id == job).values(**values, updated_at=_later()))
 
 
-def _later(connection: Connection, job: str) -> float:
+def _later() -> ColumnElement[float]:
     """The time of a change: later than the last one even if the clock was set back, since it orders what is shown."""
-    last = connection.execute(select(jobs.c.updated_at).where(jobs.c.id == job).with_for_update()).scalar_one()
-    return max(time.time(), float(last) + 1e-5)
+    now, least = time.time(), jobs.c.updated_at + 1e-5
+    return case((least > now, least), else_=now)
 
 
 def _by_id(connection: Connection, job: str) -> JobRecord:
-    return _job(connection.execute(select(jobs).where(jobs.c.id == job)).mappings().one())
+    return _job(connection.execute(_OF_ID, {"job": job}).mappings().one())
 
 
 def _unfinished(connection: Connection) -> Sequence[JobRecord]:
-    query = select(jobs).where(jobs.c.state.not_in(FINAL_STATES)).order_by(jobs.c.created_at)
-    return [_job(row) for row in connection.execute(query).mappings()]
+    return [_job(row) for row in connection.execute(_UNFINISHED).mappings()]
+
+
+def _contenders(connection: Connection, *installations: int) -> Sequence[JobRecord]:
+    columns = [
+        case((_IN_LINE, column), else_="{}").label(column.name) if column.name in _LONG else column for column in jobs.c
+    ]
+    line = jobs.alias()
+    found = set(
+        connection.execute(
+            select(line.c.installation_id).where(_IN_LINE, line.c.state.in_(UNFINISHED_STATES)).distinct()
+        ).scalars()
+    )
+    query = select(*columns).where(
+        jobs.c.state.in_(UNFINISHED_STATES), jobs.c.installation_id.in_(found.union(installations))
+    )
+    return [_job(row) for row in connection.execute(query.order_by(jobs.c.created_at)).mappings()]
 
 
 def _one_at_a_time(connection: Connection) -> None:
     """Whoever decides on turns sees what was decided before. On SQLite there is one writer anyway."""
-    query = select(jobs.c.id).where(jobs.c.state.not_in(FINAL_STATES)).order_by(jobs.c.id).with_for_update()
-    connection.execute(query).all()
+    if connection.dialect.name != "sqlite":
+        connection.execute(select(func.pg_advisory_xact_lock(_DECIDING)))
 
 
 def _newest_first(query: Select[Any]) -> Select[Any]:
     return query.order_by(jobs.c.pushed_at.desc(), jobs.c.attempt.desc(), jobs.c.created_at.desc())
 
 
-def _job(row: Any) -> JobRecord:
+def _job(row: Any, *, facts: Mapping[str, Any] | None = None) -> JobRecord:
+    """The job of a row. By far the largest of its documents, the facts, need not be read again where they are known."""
     values = dict(row)
-    values |= {name: json.loads(values[name]) for name in _DOCUMENTS}
-    return JobRecord(**values)
+    values |= {name: json.loads(values[name]) for name in _DOCUMENTS if name != "facts" or facts is None}
+    return JobRecord(**values if facts is None else {**values, "facts": facts})

@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gamma_bot.store.database import Database
 from gamma_bot.store.tables import jobs, projects, surfaces
 
 _MOST_IN_A_QUERY = 500
+_OF_ID = select(projects).where(projects.c.repository_id == bindparam("repository"))  # to build it takes longer
 
 
 class ProjectState(StrEnum):
@@ -66,8 +67,8 @@ class Projects:
 
     async def get(self, repository_id: int) -> Project | None:
         """The project of this repository."""
-        query = select(projects).where(projects.c.repository_id == repository_id)
-        return await self._database.read(lambda c: next(map(_project, c.execute(query).mappings()), None))
+        values = {"repository": repository_id}
+        return await self._database.read(lambda c: next(map(_project, c.execute(_OF_ID, values).mappings()), None))
 
     async def of(self, places: Iterable[Place]) -> dict[int, Project]:
         """The projects of these repositories, by the repositories' ids."""

@@ -49,6 +49,8 @@ class Pulls:
             known: what ``of_branch`` said before GitHub was asked: what came in since then is newer than its answer.
             found: the open pull requests by GitHub's answer.
         """
+        if not known and not found:
+            return
         open_now = {pull.number for pull in found}
 
         def work(connection: Connection) -> None:

@@ -72,6 +72,9 @@ jobs = Table(
     Column("state", String(20), nullable=False),
     Column("executor", String(20), nullable=False, server_default="local"),
     Column("timeout_seconds", Float),
+    Column("fingerprint", String(64), nullable=False, server_default=""),  # of all that its result depends on
+    Column("submitted_at", Float),  # when a trainer was first asked to take it: it may cost something from then on
+    Column("launched_at", Float),  # when a trainer took it; from then on the watcher looks after it
     Column("run_id", String(64)),
     Column("experiment_id", String(64)),
     Column("push", Text, nullable=False),  # the intent as it was understood
@@ -81,7 +84,16 @@ jobs = Table(
     Column("turn", String(10), nullable=False, server_default=""),  # '' until planned | waiting | granted | taken
     Column("champion", Text, nullable=False, server_default="{}"),  # who promoted it, while it is the champion
     Column("notice", Text, nullable=False, server_default=""),  # why the last button that was pressed did nothing
+    Column("estimate_usd", Float),  # the most it may cost: reserved while it is not over; none where nothing is paid
+    Column("cost_usd", Float),  # what it has cost, once that is known
+    Index("gamma_jobs_fingerprint", "repository_id", "fingerprint"),
     Index("gamma_jobs_branch", "repository_id", "branch", "pushed_at"),
+    Index(
+        "gamma_jobs_paid",
+        "repository_id",
+        sqlite_where=text("estimate_usd IS NOT NULL"),
+        postgresql_where=text("estimate_usd IS NOT NULL"),
+    ),
     Index(
         "gamma_jobs_champion",
         "repository_id",
@@ -94,7 +106,16 @@ jobs = Table(
         sqlite_where=text("turn IN ('waiting', 'granted')"),
         postgresql_where=text("turn IN ('waiting', 'granted')"),
     ),
-    Index("gamma_jobs_state", "state"),
+    # All that is read of thousands of jobs again and again is in the index: the rows themselves are 8 kB each.
+    Index("gamma_jobs_state", "state", "executor", "launched_at", "id", "attempt"),
+    Index(
+        "gamma_jobs_stopping",
+        "state",
+        "id",
+        sqlite_where=text("stop <> '{}'"),
+        postgresql_where=text("stop <> '{}'"),
+    ),
+    Index("gamma_jobs_changed", "updated_at"),
 )
 
 # The open pull requests of branches that trained, as last seen.
@@ -146,4 +167,144 @@ pauses = Table(
     metadata,
     Column("installation_id", BigInteger, primary_key=True, autoincrement=False),
     Column("until", Float, nullable=False),
+)
+
+# The processes that share this database, if it is a Postgres: who may run a part, and whose work others take over.
+replicas = Table(
+    "gamma_replicas",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("host", String(300), nullable=False),
+    Column("data_dir", Text, nullable=False),
+    Column("place", String(100), nullable=False),  # the same where they share the data directory and its processes
+    Column("embeds", String(40), nullable=False),  # what of it works in the data directory alone
+    Column("started_at", Float, nullable=False),
+    Column("beat_at", Float, nullable=False),  # by the database's clock, as started_at
+    Column("has_left", Integer, nullable=False),
+)
+
+# The attempts that GitHub Actions trains: recorded before GitHub is asked for their runs.
+actions_runs = Table(
+    "gamma_actions_runs",
+    metadata,
+    Column("attempt", String(60), primary_key=True),  # the run at GitHub has it in its name
+    Column("repository_id", BigInteger, nullable=False),
+    Column("repository", String(300), nullable=False),
+    Column("workflow", String(210), nullable=False),
+    Column("ref", String(300), nullable=False),
+    Column("inputs", Text, nullable=False),
+    Column("timeout_seconds", Float, nullable=False),
+    Column("recorded_at", Float, nullable=False),
+    Column("tried_at", Float),  # when GitHub was last asked for the run: it may exist from then on
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("run_id", BigInteger),
+    Column("url", Text, nullable=False, server_default=""),
+    Column("status", String(40), nullable=False, server_default=""),
+    Column("hinted", Integer, nullable=False, server_default="0"),  # a webhook told of news
+    Column("stop_at", Float),
+    Column("cancelled_at", Float),
+    Column("outcome", Text, nullable=False, server_default=""),
+    Index(
+        "gamma_actions_runs_open",
+        "attempt",
+        sqlite_where=text("outcome = ''"),
+        postgresql_where=text("outcome = ''"),
+    ),
+)
+
+# The tries of the attempts that SageMaker trains: each is recorded before SageMaker is asked for its training job (I3).
+launches = Table(
+    "gamma_launches",
+    metadata,
+    Column("attempt", String(60), primary_key=True),
+    Column("number", Integer, primary_key=True),  # of the try: a lack of capacity is followed by another one
+    Column("job", String(40), nullable=False),
+    Column("job_attempt", Integer, nullable=False),
+    Column("name", String(63), nullable=False, unique=True),  # the training job's
+    Column("state", String(20), nullable=False),  # recorded | creating | created | waiting | waiting_quota | ended
+    Column("order", Text, nullable=False),  # what CreateTrainingJob is sent, so that any replica can send it
+    Column("instance_type", String(40), nullable=False),
+    Column("instance_count", Integer, nullable=False),
+    Column("spot", Integer, nullable=False),
+    Column("limit_seconds", Float, nullable=False),  # how long it may take by its own limits, waiting included
+    Column("recorded_at", Float, nullable=False),
+    Column("due_at", Float, nullable=False),  # when to ask for it (again)
+    Column("waits_for", Text, nullable=False, server_default=""),
+    Column("stop_requested_at", Float),
+    Column("status", String(40), nullable=False, server_default=""),  # as last seen, by AWS's clock
+    Column("secondary", String(40), nullable=False, server_default=""),
+    Column("modified_at", Float, nullable=False, server_default="0"),
+    Column("interruptions", Integer, nullable=False, server_default="0"),
+    Column("ending", String(20), nullable=False, server_default=""),  # why this try is over
+    Column("training_seconds", Float),
+    Column("billable_seconds", Float),
+    Column("outcome", Text, nullable=False, server_default=""),  # of the attempt; only at its last try
+    Index(
+        "gamma_launches_open",
+        "attempt",
+        sqlite_where=text("state <> 'ended'"),
+        postgresql_where=text("state <> 'ended'"),
+    ),
+)
+
+# One row per attempt to call a model: reserved before the call, settled after it.
+agent_ledger = Table(
+    "gamma_agent_ledger",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("repository_id", BigInteger, nullable=False),
+    Column("job", String(40), nullable=False),
+    Column("kind", String(20), nullable=False),  # write_up | ask | chat
+    Column("task", String(300), nullable=False),  # the one write-up or answer that it was for
+    Column("model", String(100), nullable=False),
+    Column("request_id", String(100), nullable=False, server_default=""),
+    Column("cache_write_5m", Integer, nullable=False, server_default="0"),
+    Column("cache_write_1h", Integer, nullable=False, server_default="0"),
+    Column("cache_read", Integer, nullable=False, server_default="0"),
+    Column("fresh", Integer, nullable=False, server_default="0"),  # input that the cache had nothing to do with
+    Column("output", Integer, nullable=False, server_default="0"),
+    Column("thinking", Integer, nullable=False, server_default="0"),  # of the output
+    Column("stop_reason", String(60), nullable=False, server_default=""),  # '' until it is over
+    Column("usd", Float, nullable=False),  # what is reserved, and then what it came to
+    Column("estimated", Integer, nullable=False),  # nobody said how many tokens it was
+    Index("gamma_agent_ledger_repository", "repository_id", "at"),
+    Index("gamma_agent_ledger_task", "task"),
+)
+
+# What was written about a commit: once for each prompt and model.
+write_ups = Table(
+    "gamma_write_ups",
+    metadata,
+    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("sha", String(64), primary_key=True),
+    Column("prompt_version", String(40), primary_key=True),
+    Column("model", String(100), primary_key=True),  # the one that was asked first
+    Column("job", String(40), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("rung", String(20), nullable=False),  # of the ladder from the model's own text down to the deterministic one
+    Column("headline", Text, nullable=False),
+    Column("markdown", Text, nullable=False),  # checked; empty where the deterministic text stays
+    Column("footer", Text, nullable=False),
+    Index("gamma_write_ups_job", "job"),
+)
+
+# Questions to the agent and their answers: what is asked twice is answered once, and a thread is its own memory.
+asks = Table(
+    "gamma_asks",
+    metadata,
+    Column("request", String(200), primary_key=True),
+    Column("repository_id", BigInteger, nullable=False),
+    Column("thread", String(100), nullable=False),  # pull:7 | chat:a name
+    Column("author", String(200), nullable=False),
+    Column("question", Text, nullable=False),
+    Column("asked_at", Float, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("tried_at", Float, nullable=False),
+    Column("state", String(20), nullable=False),  # open | answered | unanswered
+    Column("why_not", String(40), nullable=False, server_default=""),  # why it is unanswered
+    Column("answer", Text, nullable=False, server_default=""),  # checked Markdown
+    Column("outcome", Text, nullable=False, server_default="{}"),  # what else is told of it
+    Index("gamma_asks_thread", "repository_id", "thread", "asked_at"),
+    Index("gamma_asks_author", "author", "asked_at"),
 )

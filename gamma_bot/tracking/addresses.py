@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
@@ -18,22 +20,15 @@ def tracking_environment(uri: str, run_id: str, experiment: str) -> dict[str, st
     own. The run id decides; the experiment's name is for scripts that call ``set_experiment`` with it, since MLflow
     refuses to continue a run from another experiment.
     """
-    shown = without_credentials(absolute(uri))
-    environment = {
-        "MLFLOW_TRACKING_URI": shown,
-        "MLFLOW_RUN_ID": run_id,
-        "MLFLOW_EXPERIMENT_NAME": experiment_name(uri, experiment),
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-        # MLflow's own default is 120 seconds and seven tries: a dead server would hold a paid machine for hours.
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
-    }
-    if is_folder(uri):
-        environment["MLFLOW_ALLOW_FILE_STORE"] = "true"
-    return environment
+    return {**_surroundings(uri, experiment), "MLFLOW_RUN_ID": run_id}
+
+
+def adopting_environment(uri: str, experiment: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """What a training job finds in its environment that makes a run of its own.
+
+    MLflow puts the tags on whatever run it makes, by which Gamma finds it.
+    """
+    return {**_surroundings(uri, experiment), "MLFLOW_RUN_CONTEXT": json.dumps(dict(tags))}
 
 
 def run_page(base: str | None, experiment_id: str, run_id: str) -> str | None:
@@ -101,3 +96,20 @@ def is_sql(uri: str) -> bool:
 def is_folder(uri: str) -> bool:
     """MLflow's old store of plain files."""
     return uri.startswith("file:") or (":" not in uri and uri != "databricks")
+
+
+def _surroundings(uri: str, experiment: str) -> dict[str, str]:
+    environment = {
+        "MLFLOW_TRACKING_URI": without_credentials(absolute(uri)),
+        "MLFLOW_EXPERIMENT_NAME": experiment_name(uri, experiment),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        # MLflow's own default is 120 seconds and seven tries: a dead server would hold a paid machine for hours.
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
+    }
+    if is_folder(uri):
+        environment["MLFLOW_ALLOW_FILE_STORE"] = "true"
+    return environment

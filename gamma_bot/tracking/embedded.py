@@ -9,6 +9,7 @@ import re
 import sqlite3
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -53,6 +54,11 @@ class MlflowTracking:
         """Create the run of an attempt or find it again; after it, the tables are there for the job to use."""
         search = histories.same_attempt(tags)
         return await self._in_thread(lambda: self._open_run(experiment, run_name, tags, search))
+
+    async def find_run(self, tags: Mapping[str, str]) -> str | None:
+        """The first run of an attempt, in whatever experiment it was made."""
+        search = histories.same_attempt(tags)
+        return await self._in_thread(lambda: self._find_run(search))
 
     async def read_run(self, run_id: str, *, max_points: int = 5000) -> Run:
         """The run with its histories, thinned to ``max_points`` each, and its artifacts."""
@@ -123,6 +129,8 @@ class MlflowTracking:
                         client = MlflowClient(self._address)
                         client.search_experiments(max_results=1)
                 else:
+                    if self._address.startswith("arn:"):
+                        _prepare_managed(self._address)
                     client = MlflowClient(self._address)
                 self._client = client
             return self._client
@@ -226,10 +234,19 @@ class MlflowTracking:
         if histories.may_close(info.status, status) and info.lifecycle_stage == "active":
             client.set_terminated(run_id, status.value, int(time.time() * 1000))
 
+    def _find_run(self, search: str) -> str | None:
+        client = self._connected()
+        ids = self._experiment_ids(client)
+        found = client.search_runs(ids, search, max_results=1, order_by=["attributes.start_time ASC"])
+        return str(found[0].info.run_id) if found else None
+
+    def _experiment_ids(self, client: Any) -> list[str]:
+        experiments = _all_pages(lambda token: client.search_experiments(max_results=_PAGE, page_token=token))
+        return [one.experiment_id for one in experiments]
+
     def _open_runs(self) -> Mapping[str, str]:
         client = self._connected()
-        experiments = _all_pages(lambda token: client.search_experiments(max_results=_PAGE, page_token=token))
-        ids = [one.experiment_id for one in experiments]
+        ids = self._experiment_ids(client)
         search = histories.running_jobs()
         runs = _all_pages(lambda token: client.search_runs(ids, search, max_results=_PAGE, page_token=token))
         return {str(run.info.run_id): str(run.data.tags["gamma.job"]) for run in runs}
@@ -253,6 +270,17 @@ def _quieten(uri: str) -> None:
     # What MLflow logs as an error, SQL included, it raises as well. Alembic tells of every migration, over fifty.
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def _prepare_managed(arn: str) -> None:
+    """Make ready what speaks to an MLflow that SageMaker manages.
+
+    Its plugin signs for whatever server is the process's own, and warns of its own deprecated calls each time.
+    """
+    import mlflow
+
+    mlflow.set_tracking_uri(arn)
+    warnings.filterwarnings("ignore", message=".*SageMakerMLflowHostMetadataProvider", category=DeprecationWarning)
 
 
 def _newest(run: Any) -> dict[str, Point]:

@@ -61,7 +61,7 @@ def by_code(code: str, message: str, where: str) -> TrackingError:
         return NotFound(f"MLflow at {where} does not have it: {said}.")
     if "unsupported URI" in said:
         advice = (
-            "Install sagemaker-mlflow beside Gamma."
+            'Install it with pip install "gamma-bot[sagemaker]".'
             if where.startswith("arn:")
             else "Use sqlite:, postgresql: or http(s):."
         )

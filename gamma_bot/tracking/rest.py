@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -73,6 +73,17 @@ class RestTracking:
             )
             return str(_part(created, "run")["info"]["run_id"])
 
+    async def find_run(self, tags: Mapping[str, str]) -> str | None:
+        """The first run of an attempt, in whatever experiment it was made."""
+        query = {
+            "experiment_ids": await self._experiment_ids(),
+            "filter": histories.same_attempt(tags),
+            "order_by": ["attributes.start_time ASC"],
+            "max_results": 1,
+        }
+        found = _rows(await self._server.post("runs/search", query), "runs")
+        return str(found[0]["info"]["run_id"]) if found else None
+
     async def read_run(self, run_id: str, *, max_points: int = 5000) -> Run:
         """The run with its histories, thinned to ``max_points`` each, and its artifacts."""
         run = await self._run(run_id)
@@ -112,19 +123,12 @@ class RestTracking:
 
     async def open_runs(self) -> Mapping[str, str]:
         """Gamma's runs that MLflow still calls RUNNING: run id → job id."""
-        experiments = await self._all_pages("experiments/search", "experiments", {"view_type": "ACTIVE_ONLY"})
-        runs = await self._all_pages(
-            "runs/search",
-            "runs",
-            {
-                "experiment_ids": [one["experiment_id"] for one in experiments],
-                "filter": histories.running_jobs(),
-            },
-        )
+        query = {"experiment_ids": await self._experiment_ids(), "filter": histories.running_jobs()}
         jobs = {}
-        for run in runs:
-            tags = {one["key"]: one["value"] for one in _rows(run["data"], "tags")}
-            jobs[str(run["info"]["run_id"])] = str(tags["gamma.job"])
+        async for page in self._pages("runs/search", "runs", query):  # kept all together, thousands fill the memory
+            for run in page:
+                tags = {one["key"]: one["value"] for one in _rows(run["data"], "tags")}
+                jobs[str(run["info"]["run_id"])] = str(tags["gamma.job"])
         return jobs
 
     async def promote(self, repository: str, run_id: str, tags: Mapping[str, str]) -> Champion:
@@ -183,6 +187,10 @@ class RestTracking:
     async def _run(self, run_id: str) -> dict[str, Any]:
         return _part(await self._server.get("runs/get", {"run_id": run_id}), "run")
 
+    async def _experiment_ids(self) -> list[str]:
+        pages = self._pages("experiments/search", "experiments", {"view_type": "ACTIVE_ONLY"})
+        return [str(one["experiment_id"]) async for page in pages for one in page]
+
     async def _experiment_id(self, name: str) -> str:
         for _ in range(2):
             try:
@@ -233,16 +241,15 @@ class RestTracking:
             query = {**query, "page_token": page["next_page_token"]}
         return files
 
-    async def _all_pages(self, path: str, rows: str, body: Mapping[str, object]) -> list[dict[str, Any]]:
-        everything: list[dict[str, Any]] = []
+    async def _pages(self, path: str, rows: str, body: Mapping[str, object]) -> AsyncIterator[list[dict[str, Any]]]:
         token = ""
         while True:
             more = {"page_token": token} if token else {}
             page = await self._server.post(path, {**body, "max_results": _PAGE, **more})
-            everything += _rows(page, rows)
+            yield _rows(page, rows)
             token = page.get("next_page_token") or ""
             if not token:
-                return everything
+                return
 
 
 def _newest(run: Mapping[str, Any]) -> dict[str, Point]:

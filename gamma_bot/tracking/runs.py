@@ -59,6 +59,13 @@ class Tracking(Protocol):
             TrackingError
         """
 
+    async def find_run(self, tags: Mapping[str, str]) -> str | None:
+        """The first run of an attempt, in whatever experiment it was made, by the same tags; ``None`` if there is none.
+
+        Raises:
+            TrackingError
+        """
+
     async def read_run(self, run_id: str, *, max_points: int = 5000) -> Run:
         """The run with metric histories and the list of its artifacts (path, bytes).
 

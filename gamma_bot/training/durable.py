@@ -6,7 +6,6 @@ import errno
 import fcntl
 import json
 import os
-import secrets
 import stat
 import time
 from pathlib import Path
@@ -27,7 +26,7 @@ def write_file(path: Path, data: bytes, *, durable: bool = True) -> None:
         OSError: the file can't be written, and the old one is untouched.
     """
     # A name that nobody can have taken before, with a link or a pipe for example.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
         with temporary.open("xb") as file:
             file.write(data)

@@ -26,7 +26,7 @@ def outcome_of(end: RunEnd, limits: RunLimits, *, failure: str, started_at: floa
 
 def why_overdue(limit_seconds: float) -> str:
     """Why a command was ended whose supervisor did not do it."""
-    limit = _duration(limit_seconds)
+    limit = duration(limit_seconds)
     return (
         f"Ended because it ran far longer than its time limit of {limit}: the process that looked after it did not "
         "end it (halted, or kept from its work, which the job itself can do)."
@@ -53,14 +53,21 @@ def why_not_started(command: Sequence[str], environment: Mapping[str, str], fold
     return f"The command could not be started: “{program}”: {getattr(error, 'strerror', None) or error}."
 
 
+def duration(seconds: float) -> str:
+    """``90 s``, ``10 min``, ``3 h``."""
+    if seconds < 120:
+        return f"{seconds:g} s"
+    return f"{seconds / 60:.4g} min" if seconds < 7200 else f"{seconds / 3600:.4g} h"
+
+
 def _judge(end: RunEnd, limits: RunLimits, failure: str) -> tuple[Ending, str]:
-    killed = f"; it ignored SIGTERM and was killed {_duration(limits.grace_seconds)} later"
+    killed = f"; it ignored SIGTERM and was killed {duration(limits.grace_seconds)} later"
     last = killed if end.ignored_sigterm else ""
     match end.cause:
         case Cause.STOP:
             return Ending.STOPPED, f"Stopped because somebody asked for it{last}."
         case Cause.TIME:
-            limit = _duration(limits.seconds)
+            limit = duration(limits.seconds)
             return Ending.TIME_LIMIT, f"Ended because it ran longer than its time limit of {limit}{last}."
         case Cause.MEMORY:
             limit = _size(limits.memory_bytes or 0)
@@ -81,12 +88,6 @@ def _judge(end: RunEnd, limits: RunLimits, failure: str) -> tuple[Ending, str]:
         if end.signal == "SIGKILL":
             message += ", which is often the machine running out of memory"
     return Ending.USER_CODE, f"{message}: {failure}" if failure else f"{message}."
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:g} s"
-    return f"{seconds / 60:.4g} min" if seconds < 7200 else f"{seconds / 3600:.4g} h"
 
 
 def _size(count: int) -> str:

@@ -15,12 +15,13 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import structlog
 
+from gamma_bot.config.errors import Problem
 from gamma_bot.training.artifacts import list_artifacts, open_artifact
 from gamma_bot.training.attempt_folder import AttemptFolder, remove_tree
 from gamma_bot.training.endings import why_overdue
@@ -59,9 +60,13 @@ class LocalTrainer:
         source_files: how many files a tree may have.
         source_bytes: how large an unpacked tree may be.
         overdue_seconds: how long after its limits a supervisor that has not ended its job is ended with it.
+        term: the number of this process's term of office, where several work on one root: only one of them starts
+            jobs, counts slots and ends what is left over. 0 is for the others, which only write down what is asked.
     """
 
     name = "local"
+    look_seconds = 0.5
+    tells_cheaply = True
 
     def __init__(
         self,
@@ -75,8 +80,10 @@ class LocalTrainer:
         source_files: int = 200_000,
         source_bytes: int = 8 << 30,
         overdue_seconds: float = 60.0,
+        term: Callable[[], int] = lambda: 1,
     ) -> None:
         self._root, self._slots, self._overdue_seconds = root.absolute(), slots, overdue_seconds
+        self._term, self._known_term = term, 0
         self._settings = LaunchSettings(
             python=python,
             environments=str(self._root / "venvs"),
@@ -90,6 +97,14 @@ class LocalTrainer:
         self._turn = threading.Lock()
         self._open: dict[str, OpenAttempt] | None = None
         self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
+
+    async def preflight(self, spec: TrainingSpec) -> Sequence[Problem]:
+        """Nothing: what can't run here is seen when it is run, which costs nothing."""
+        return ()
+
+    async def conditions(self, spec: TrainingSpec) -> Mapping[str, str] | None:
+        """The Python that runs it; requirements are part of the tree."""
+        return {"python": sys.version}
 
     async def submit(self, spec: TrainingSpec) -> None:
         """Accept an attempt; it starts at once if a slot is free.
@@ -142,14 +157,18 @@ class LocalTrainer:
     def _submit(self, spec: TrainingSpec) -> None:
         folder = self._folder(spec.attempt)
         with self._turn:
-            open_attempts = self._load()
             if not folder.exists():
+                self._root.mkdir(parents=True, exist_ok=True)
                 write_down(self._root, folder, spec)
-            self._adopt(folder, open_attempts)
-            self._advance(open_attempts)
+            if self._term():
+                open_attempts = self._load()
+                self._adopt(folder, open_attempts)
+                self._advance(open_attempts)
 
     def _observe(self, attempts: Sequence[Attempt]) -> list[Observation]:
         with self._turn:
+            if not self._term():
+                return []  # voted out while this call was on its way
             open_attempts = self._load()
             for attempt in attempts:
                 with self._alone(attempt.key):
@@ -195,6 +214,10 @@ class LocalTrainer:
     def _stop(self, attempt: Attempt) -> None:
         folder = self._folder(attempt)
         with self._turn:
+            if not self._term():
+                if folder.exists() and self._outcome(folder) is None:
+                    folder.request_stop()
+                return
             self._adopt(folder, self._load())
             entry = self._load().get(attempt.key)
             if entry is None or self._outcome(folder) is not None:
@@ -217,8 +240,10 @@ class LocalTrainer:
         folder.source.unlink(missing_ok=True)
 
     def _load(self) -> dict[str, OpenAttempt]:
-        """The attempts that have not ended; at the first call, those that an earlier bot left."""
-        if self._open is None:
+        """The attempts that have not ended; at the first call of a term, those that an earlier bot left."""
+        term = self._term()
+        if self._open is None or term != self._known_term:
+            self._known_term = term
             self._root.mkdir(parents=True, exist_ok=True)
             self._open = {}
             remove_abandoned(self._root)

@@ -65,7 +65,7 @@ def unpack(
         shutil.rmtree(tree, ignore_errors=True)
 
 
-class _Stream:
+class GuardedStream:
     """The unzipped bytes of a tarball for ``tarfile``: forward only, and counted."""
 
     def __init__(self, compressed: IO[bytes], limits: SourceLimits, between: Callable[[], None]) -> None:
@@ -75,9 +75,15 @@ class _Stream:
         self.last_block = b""
 
     def tell(self) -> int:
+        """How many bytes were read."""
         return self._position
 
     def seek(self, position: int) -> None:
+        """Go forward to a place.
+
+        Raises:
+            SourceError: it lies behind.
+        """
         if position < self._position:
             # Only a member with an impossible size makes tarfile go back; it would go round for ever.
             raise SourceError("The tarball is damaged: a member has an impossible size.")
@@ -85,6 +91,11 @@ class _Stream:
             pass
 
     def read(self, size: int) -> bytes:
+        """The next bytes.
+
+        Raises:
+            SourceError: there are too many of them, or they can't be unzipped.
+        """
         if not 0 <= size <= _HEADER_BYTES:
             raise SourceError("The tarball has a header of unreasonable size.")
         self._between()
@@ -105,7 +116,7 @@ class _Stream:
 
 class _Unpacking:
     def __init__(self, compressed: IO[bytes], tree: Path, limits: SourceLimits, between: Callable[[], None]) -> None:
-        self._stream = _Stream(compressed, limits, between)
+        self._stream = GuardedStream(compressed, limits, between)
         self._tree, self._limits = tree, limits
         self._top: str | None = None
         # Folders made here. A link never gets in, so nothing is ever written through one.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -52,6 +51,8 @@ def read_requirements(tree: Path) -> Requirements | None:
     lines = [line for text in texts for line in _lines(text)]
     if not lines:
         return None
+    import hashlib  # OpenSSL, which most supervisors never need
+
     digest = hashlib.sha256(f"{sys.version}\0{Path(sys.executable).resolve()}\0".encode())
     for text in texts:
         digest.update(text.encode() + b"\0")

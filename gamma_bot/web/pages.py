@@ -16,15 +16,17 @@ from aiohttp import web
 from markupsafe import Markup, escape
 from pydantic import ValidationError
 
+from gamma_bot.jobs.kept_files import kept_files
 from gamma_bot.jobs.record import facts_of
 from gamma_bot.reporting.facts import JobFacts
 from gamma_bot.reporting.log_lines import shorten_paths
+from gamma_bot.reporting.money import cost_line
 from gamma_bot.reporting.numbers import format_bytes, format_change, format_seconds, format_value
 from gamma_bot.reporting.sections import judged, left_out
 from gamma_bot.reporting.templates import template_folder
 from gamma_bot.reporting.titles import shown_metrics
 from gamma_bot.store.jobs import JobRecord, Jobs
-from gamma_bot.training.trainer import OUTPUT_DATA, Attempt, Trainer
+from gamma_bot.training.trainer import Attempt, LinksArtifacts, Trainer, TrainerUnavailable
 from gamma_bot.web.charts import chart_parts
 
 _CSP = (
@@ -74,6 +76,7 @@ class JobPages:
             judged=judged,
             metrics=shown_metrics,
             prose=prose,
+            cost=cost_line,
             left_out=left_out,
         )
 
@@ -100,13 +103,17 @@ class JobPages:
         if facts is None:
             words = f"What is recorded of job {job.id} ({job.state}) was written by another version of Gamma."
             return self._missing("This job can't be shown", words, status=200)
-        trainer = self._trainers.get(job.executor)
+        trained = await self._jobs.that_trained(job)
+        trainer = self._trainers.get(trained.executor)
         lines: Sequence[str] = ()
         if trainer is not None:
-            attempt = Attempt(job.id, job.attempt)
-            lines = await trainer.log_tail(attempt, _LOG_LINES)
-            lines = shorten_paths(lines, await trainer.source_roots(attempt))
-        artifacts = await self._artifact_rows(job, facts)
+            attempt = Attempt(trained.id, trained.attempt)
+            try:
+                lines = await trainer.log_tail(attempt, _LOG_LINES)
+                lines = shorten_paths(lines, await trainer.source_roots(attempt))
+            except TrainerUnavailable as error:
+                lines = (f"[The log can't be read now: {error}]",)
+        artifacts = await self._artifact_rows(trained, facts)
         return self._page("job.html", job=facts, log=lines, log_limit=_LOG_LINES, artifacts=artifacts)
 
     async def artifact(self, request: web.Request) -> web.StreamResponse:
@@ -114,11 +121,15 @@ class JobPages:
         job = await self._jobs.get(request.match_info["job"])
         facts = _readable_facts(job) if job is not None else None
         path = request.match_info["path"]
+        job = await self._jobs.that_trained(job) if job is not None else None
         source = (await self._sources(job, facts)).get(path) if job is not None and facts is not None else None
         if job is None or source is None:
             return self._missing("There is no such file here", "It was removed, or only MLflow has it.")
+        trainer, attempt = self._trainers[job.executor], Attempt(job.id, job.attempt)
         try:
-            file = await self._trainers[job.executor].open_artifact(Attempt(job.id, job.attempt), source)
+            if isinstance(trainer, LinksArtifacts):
+                raise web.HTTPFound(await trainer.artifact_link(attempt, source), headers={"Cache-Control": "no-store"})
+            file = await trainer.open_artifact(attempt, source)
         except OSError as error:
             log.warning("artifact.unreadable", job=job.id, path=path, error=str(error))
             return self._missing("There is no such file here", "It was removed from the machine that trained.")
@@ -155,17 +166,7 @@ class JobPages:
 
     async def _sources(self, job: JobRecord, facts: JobFacts) -> Mapping[str, str]:
         """Of the recorded artifacts those that the trainer still has, each with its path there."""
-        trainer = self._trainers.get(job.executor)
-        if trainer is None or not facts.artifacts:
-            return {}
-        there = {artifact.path for artifact in await trainer.artifacts(Attempt(job.id, job.attempt))}
-        found = {}
-        for path, _ in facts.artifacts:
-            # What a job logged to MLflow as `x` it may have left as `output/data/x`; then only `x` is listed.
-            source = next((name for name in (path, OUTPUT_DATA + path) if name in there), None)
-            if source is not None:
-                found[path] = source
-        return found
+        return await kept_files(self._trainers.get(job.executor), Attempt(job.id, job.attempt), facts)
 
     def _missing(self, heading: str, words: str, *, status: int = 404) -> web.Response:
         return self._page("missing.html", status=status, heading=heading, words=words)

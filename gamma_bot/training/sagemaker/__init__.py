@@ -1,0 +1,1 @@
+"""Trains on Amazon SageMaker: one training job per try of an attempt, asked for with boto3."""
