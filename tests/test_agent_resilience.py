@@ -15,6 +15,8 @@ from gamma_bot.agent.write_up import NoModel, Rung
 from tests.agent_stage import GOOD, QUICK, agent_stage, answer
 from tests.anthropic_fake import Say
 
+pytestmark = pytest.mark.thorough
+
 SONNET, HAIKU = "claude-sonnet-5-5", "claude-haiku-5-5"
 
 

@@ -18,6 +18,8 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 from gamma_bot.sandbox.aws.client import AwsStandIn
 from tests.aws_stand_in import BUCKET, error, log_of, objects, on_spot, preferring, refusal, request, stand_in, states
 
+pytestmark = pytest.mark.thorough
+
 SPOT_SCRIPT = (
     "cd $GAMMA_ML/checkpoints; echo start >> starts; "
     "if [ $(wc -l < starts) = 1 ]; then echo first; exec sleep 60; fi; echo again; cp starts ../model/"
