@@ -165,15 +165,21 @@ async def test_progress_is_shown_until_the_answer_takes_its_place(team: Team) ->
         return next((reply for reply in replies_to(gamma, comment) if "⏳" in reply), None)
 
     shown = await gamma.eventually(in_progress, "a word of progress")
-    busy = await say(gamma, team.pull, "/gamma ask and this?", "ada")
+    second = await gamma.github.comment(gamma.repository, team.pull.number, "/gamma ask and this?", "ada")
+
+    def refused() -> str | None:
+        return next((reply for reply in replies_to(gamma, second) if "is being answered" in reply), None)
+
+    busy = await gamma.eventually(refused, "the second question to be told to wait")
+    reacted, _ = await answered(gamma, second)
     await gamma.restart()  # which cuts the answer off: it is tried once more
     await answered(gamma, comment)
     await gamma.flushed()
     reaction, answer = await answered(gamma, comment)
 
     assert "⏳ Reading the question …" in shown
-    assert busy[0] == "confused"
-    assert "Another question of this pull request is being answered." in busy[1]
+    assert reacted == "confused"
+    assert "Another question of this pull request is being answered." in busy
     assert reaction == "rocket"
     assert "Fine." in answer
     assert len(replies_to(gamma, comment)) == 1
