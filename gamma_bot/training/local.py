@@ -287,11 +287,17 @@ class LocalTrainer:
         if not folder.path.exists():
             return end_leftovers(folder, entry.stored)  # somebody deleted it
         if entry.is_started() or folder.has_outcome() or folder.is_stop_requested():
-            return settle(folder, entry.stored, _SUPERVISOR_DIED) is not None or self._end_if_overdue(entry)
+            return self._has_settled(entry, _SUPERVISOR_DIED) or self._end_if_overdue(entry)
         if entry.failed_starts >= _START_TRIES:
-            reason = f"The job's supervisor could not be started; see {folder.supervisor_log}."
-            return settle(folder, entry.stored, reason) is not None
+            return self._has_settled(entry, f"The job's supervisor could not be started; see {folder.supervisor_log}.")
         return False
+
+    def _has_settled(self, entry: OpenAttempt, reason: str) -> bool:
+        # Remembered here: read again, it would not count while another process holds the lock to settle it too.
+        outcome = settle(entry.folder, entry.stored, reason)
+        if outcome is not None:
+            self._remember(entry.key, outcome)
+        return outcome is not None
 
     def _end_if_overdue(self, entry: OpenAttempt) -> bool:
         if not entry.watch.is_overdue(time.monotonic()):
@@ -299,7 +305,8 @@ class LocalTrainer:
         ending, reason = Ending.LOST, _NEVER_STARTED
         if entry.watch.is_running_seen:
             ending, reason = Ending.TIME_LIMIT, why_overdue(entry.stored.spec.timeout_seconds)
-        settle_by_force(entry.folder, entry.stored, entry.watch.supervisor(), ending, reason)
+        outcome = settle_by_force(entry.folder, entry.stored, entry.watch.supervisor(), ending, reason)
+        self._remember(entry.key, outcome)
         if entry.supervisor is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 entry.supervisor.wait(_REAP_SECONDS)
@@ -318,8 +325,11 @@ class LocalTrainer:
         key = folder.path.name
         outcome = self._outcomes.get(key) or folder.final_outcome()
         if outcome is not None:
-            self._outcomes[key] = outcome
-            self._outcomes.move_to_end(key)
-            if len(self._outcomes) > _REMEMBERED_OUTCOMES:
-                self._outcomes.popitem(last=False)
+            self._remember(key, outcome)
         return outcome
+
+    def _remember(self, key: str, outcome: Outcome) -> None:
+        self._outcomes[key] = outcome
+        self._outcomes.move_to_end(key)
+        if len(self._outcomes) > _REMEMBERED_OUTCOMES:
+            self._outcomes.popitem(last=False)
