@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gamma_bot.agent.client import Claude
+from gamma_bot.agent.client import Claude, Patience
 from gamma_bot.agent.ledger import Ledger
 from gamma_bot.agent.models import DEFAULT_MODEL, SECOND_MODEL, Model, ModelsUnusable, UnknownModel, load_models
 from gamma_bot.settings import Settings, WrongSettings
 from gamma_bot.store.asks import Asks
 from gamma_bot.store.database import Database
 from gamma_bot.store.ledger import AgentLedger
+from gamma_bot.store.told import Told
 from gamma_bot.store.write_ups import WriteUpTexts
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Agent:
 
     Attributes:
         first, second: the models, in the order they are asked; there is no second one if it is the same.
+        prices_of: the day that their prices are of.
     """
 
     claude: Claude
@@ -33,6 +35,8 @@ class Agent:
     second: Model | None
     asks: Asks
     texts: WriteUpTexts
+    told: Told
+    prices_of: str
 
     def writer(self, settings: Settings) -> WriteUps:
         """Who writes about commits."""
@@ -55,7 +59,7 @@ class Agent:
         return Asker(self.claude, self.ledger, models, secrets=settings.secrets, pages=pages)
 
 
-def agent_of(settings: Settings, database: Database) -> Agent:
+def agent_of(settings: Settings, database: Database, patience: Patience | None = None) -> Agent:
     """What the settings ask for.
 
     Raises:
@@ -71,7 +75,6 @@ def agent_of(settings: Settings, database: Database) -> Agent:
         ) from None
     ledger = Ledger(AgentLedger(database))
     key = settings.anthropic_api_key.get_secret_value() if settings.anthropic_api_key else None
-    claude = Claude(key, settings.anthropic_base_url, ledger)
-    return Agent(
-        claude, ledger, first, second if second.name != first.name else None, Asks(database), WriteUpTexts(database)
-    )
+    claude = Claude(key, settings.anthropic_base_url, ledger, patience)
+    other = second if second.name != first.name else None
+    return Agent(claude, ledger, first, other, Asks(database), WriteUpTexts(database), Told(database), models.as_of)

@@ -19,7 +19,7 @@ from gamma_bot.github.keys import signing_keys
 from gamma_bot.ingress.tunnel import Tunnel
 from gamma_bot.ingress.webhook import LARGEST_BODY_BYTES, Webhook
 from gamma_bot.jobs.asking import Asking
-from gamma_bot.jobs.writing import Writing
+from gamma_bot.jobs.writing import Summarised, Writing
 from gamma_bot.membership import Membership, new_replica_id
 from gamma_bot.metrics import Metric, by, only
 from gamma_bot.redaction import redacted
@@ -281,7 +281,7 @@ class Gamma:
 
 async def _summary(writing: Writing, repository_id: int, sha: str, force: bool) -> Summary | None:
     found = await writing.summary(repository_id, sha, force=force)
-    if found is None:
+    if not isinstance(found, Summarised):
         return None
     row = found.row
     return Summary(row.sha, found.text, row.headline, row.rung, row.model, row.prompt_version, found.is_new)

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from gamma_bot.agent.client import NoAnswer, Patience, Rejected
+from gamma_bot.agents import agent_of
 from gamma_bot.github.errors import GitHubError
 from gamma_bot.github.gateway import GitHubApp
 from gamma_bot.github.keys import UnusableKey, signing_keys
-from gamma_bot.settings import Settings
+from gamma_bot.settings import Settings, WrongSettings
 from gamma_bot.store.database import Database, StoreUnavailable
 from gamma_bot.tracking.open import open_tracking
 from gamma_bot.tracking.runs import TrackingError
@@ -54,7 +56,7 @@ async def examine(settings: Settings, on_finding: Callable[[Finding], None]) -> 
     """Look at everything; True if Gamma can work. Findings come as they are made."""
     well = True
     checks: tuple[Callable[[Settings], Awaitable[list[Finding]]], ...]
-    checks = (_machine, _store, _tracking, _github, _sagemaker)
+    checks = (_machine, _store, _tracking, _github, _sagemaker, _agent)
     for check in checks:
         for finding in await check(settings):
             on_finding(finding)
@@ -166,3 +168,32 @@ async def _sagemaker(settings: Settings) -> list[Finding]:
     findings = [Finding(each.name, each.well, each.detail, each.fix) async for each in found]
     aws.close()
     return findings
+
+
+async def _agent(settings: Settings) -> list[Finding]:
+    try:
+        database = Database(settings.store_url)
+    except (OSError, StoreUnavailable):
+        return []  # said already: without its store Gamma asks no model
+    try:
+        agent = agent_of(settings, database, Patience(request_seconds=20.0, retries=0))
+        if not agent.claude.available:
+            return []
+        findings = []
+        for model in filter(None, (agent.first, agent.second)):
+            try:
+                await agent.claude.probe(model)
+            except Rejected as error:
+                fix = "check GAMMA_ANTHROPIC_API_KEY, and that this key may use the model"
+                findings.append(Finding("agent", False, f"{model.name}: {error}", fix))
+            except NoAnswer as error:
+                fix = "check GAMMA_ANTHROPIC_BASE_URL and the network; try again if the API is only busy"
+                findings.append(Finding("agent", False, f"{model.name}: {error}", fix))
+            else:
+                findings.append(Finding("agent", True, f"{model.name} answers; prices of {agent.prices_of}"))
+        await agent.claude.close()
+        return findings
+    except WrongSettings as error:
+        return [Finding("agent", False, str(error), "name one of these, or leave the variable out")]
+    finally:
+        database.close()

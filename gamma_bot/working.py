@@ -126,7 +126,9 @@ class Working:
         jobs, surfaces = stores.jobs, stores.surfaces
         flusher = Flusher(github, surfaces, look_seconds=_LOOK_SECONDS if membership is not None else None)
         show = self._waking(_FLUSHER, flusher.wake)
-        presenter = Presenter(jobs, stores.pulls, surfaces, show, agent.texts)
+        presenter = Presenter(
+            jobs, stores.pulls, surfaces, show, agent.texts, agent.told, has_model=agent.claude.available
+        )
         reach = Reach(github, stores.projects)
         expenses = Expenses(stores.spending, stores.pulls, settings.data_dir, settings.aws_region or "")
         of_jobs = Parts(

@@ -34,7 +34,6 @@ PROJECT = Project(
     default_branch="main",
     baseline="models",
     command="python train.py",
-    branches=("models", "models/*"),
     rules=(
         MetricRule("val_loss", "minimize", True, 0.002, "no-regression"),
         MetricRule("val_accuracy", "maximize", False, 0.01, ""),

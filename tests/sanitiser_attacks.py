@@ -114,6 +114,7 @@ SLEEPING = [
     "a\u0301" * 3 + "\u0301" * 200, "&#xD800;", "&#1114112;", "&#x1F600;", "&notanentity;", "&ampamp;",
     "&ltscript&gt", "﹫octocat", "＃12", "﹟1２", "#٣", "- a\n\n      /x", "-     /gamma", "\t/gamma stop",
     "1.\t/gamma stop", "a#\n12", "*a\n/b*", "**\n/b**", "`a\n/b`", "`/gamma stop`", "`\n/gamma stop`",
+    ":" + "_" * 90 + ":-:", "~~~suggestion\ndead**beef1**~~<https://evil.example>",
 ]  # fmt: skip
 
 # What fuzzed inputs are made of.

@@ -15,6 +15,7 @@ from gamma_bot.agent.ask_events import Delta, Restart, Status, ToolDone
 from gamma_bot.agent.ask_prompt import Exchange
 from gamma_bot.agent.ledger import Caps, Charge
 from gamma_bot.agent.talk import MOST_CALLS, MOST_TURNS
+from gamma_bot.commands.ask_words import answer_words
 from tests.agent_stage import REPOSITORY, SHA
 from tests.anthropic_fake import AnthropicFake, Say
 from tests.ask_stage import BEFORE, CHARGE, QUESTION, ask_stage, calls, results
@@ -177,6 +178,7 @@ async def test_in_mid_loop_a_second_model_goes_on(broken: list[Say], stops: set[
     [
         ([Say(status=529, error="overloaded_error")] * 4, "unreachable"),
         ([Say("No.", stop_reason="refusal")] * 2, "refused"),
+        ([Say("", thinking="nothing to say")] * 2, "empty"),
         ([Say(status=401, error="authentication_error")] * 2, "rejected"),
         ([Say(status=429, error="rate_limit_error", code="enforced_spend_limit_reached")], "spend_limit"),
     ],
@@ -186,6 +188,12 @@ async def test_without_any_model_there_is_a_reason(script: list[Say], why_not: s
         done = await stage.ask(*script)
 
     assert (done.markdown, done.why_not) == ("", why_not)
+
+
+async def test_an_answer_that_is_cut_at_its_longest_says_so(tmp_path: Path) -> None:
+    async with ask_stage(tmp_path) as stage:
+        done = await stage.ask(Say("`val_loss` rose, and the", stop_reason="max_tokens"))
+    assert "and the\n\n*The answer ends here, as long as one may be." in answer_words(done)
 
 
 async def test_caps_end_an_answer(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from gamma_bot.agent.ask_events import Delta, Restart
 from gamma_bot.agent.client import Patience
 from gamma_bot.agent.write_up import NoModel, Rung
 from tests.agent_stage import GOOD, QUICK, agent_stage, answer
 from tests.anthropic_fake import Say
+from tests.ask_stage import ask_stage
 
 pytestmark = pytest.mark.thorough
 
@@ -102,7 +104,7 @@ async def test_faults_of_the_network_and_the_api(
             NoModel.SPEND_LIMIT,
             ["http 402"],
         ),
-        ([Say(status=401, error="authentication_error")] * 2, Rung.DETERMINISTIC, NoModel.NO_ANSWER, ["http 401"] * 2),
+        ([Say(status=401, error="authentication_error")] * 2, Rung.DETERMINISTIC, NoModel.REJECTED, ["http 401"] * 2),
     ],
 )
 async def test_what_a_model_may_answer(
@@ -151,3 +153,42 @@ async def test_an_api_that_is_not_there_costs_nothing(tmp_path: Path) -> None:
         (SONNET, "unreachable", 0.0),
         (HAIKU, "unreachable", 0.0),
     ]
+
+
+RATE = "The learning rate was raised, and `val_loss` got worse."
+LOOKS = Say("Let me look. ", tools=[("list_runs", {"limit": 5, "status": ""})], thinking="Hm.")
+FAULTS = {
+    "429": Say(status=429, error="rate_limit_error", headers={"retry-after": "0"}),
+    "529": Say(status=529, error="overloaded_error"),
+    **{how: Say(RATE, breaks=how) for how in ("cut", "early", "corrupt", "error", "stall")},
+    "cut in a call": replace(LOOKS, breaks="cut"),
+    "truncated call": replace(LOOKS, stop_reason="max_tokens", text=""),
+    "empty": Say("", thinking="Hm."),
+    "refusal": Say("I can", stop_reason="refusal"),
+}
+
+
+@pytest.mark.parametrize("first", FAULTS)
+async def test_two_faults_in_a_row_leave_one_answer_and_no_piece_of_another(first: str, tmp_path: Path) -> None:
+    ends_it = {"truncated call", "empty", "refusal"}  # each of these takes a model, and there are two
+    patience = replace(QUICK, read_seconds=0.3)
+    for second in FAULTS:
+        async with ask_stage(tmp_path / second.replace(" ", "-"), patience=patience) as stage:
+            began = time.monotonic()
+            done = await stage.ask(LOOKS, FAULTS[first], FAULTS[second], *[Say(RATE)] * 3)
+            rows = await stage.stage.rows()
+        assert time.monotonic() - began < 10
+        assert all(row.stop_reason for row in rows)
+        assert len(rows) == len(stage.requests)
+        assert done.usd == pytest.approx(sum(row.usd for row in rows))
+        if {first, second} <= ends_it:
+            assert done.why_not == ("refused" if second == "refusal" else "empty")
+            continue
+        shown = ""
+        for event in stage.events:
+            match event:
+                case Restart():
+                    shown = ""
+                case Delta(text=text):
+                    shown += text
+        assert (done.markdown, shown) == (RATE, RATE)

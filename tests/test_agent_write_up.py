@@ -12,7 +12,7 @@ import pytest
 from inline_snapshot import snapshot
 
 from gamma_bot.agent.facts import Commit, FileChange, Param
-from gamma_bot.agent.footer import footer
+from gamma_bot.agent.footer import dollars, footer
 from gamma_bot.agent.prompt import BUDGETS, stable_prefix, write_up_prompt
 from gamma_bot.agent.write_up import NoModel, Rung
 from tests.agent_stage import BROKEN, GOOD, GOOD_FAILURE, REPOSITORY, SHA, WORSE, agent_stage, answer
@@ -33,6 +33,8 @@ async def test_a_good_answer_becomes_markdown_with_our_numbers(tmp_path: Path) -
 **A higher learning rate made `val_loss` worse, by +13.6 %.**
 
 - [`gamma.yml`](…/gamma.yml): Raises the learning rate: `lr` goes from `0.001` to `0.01`.
+
+**About the metrics**
 
 - `val_loss`: It rose from 0.412 to 0.468, while `train_loss` fell.
 
@@ -61,7 +63,7 @@ async def test_a_good_answer_becomes_markdown_with_our_numbers(tmp_path: Path) -
 
 **Where it may have broken**
 
-- [`src/policy.py`](…/src/policy.py#L39): `logits = self.head @ hidden.reshape(5)` – The size is fixed here.
+- [`src/policy.py:39`](…/src/policy.py#L39): `logits = self.head @ hidden.reshape(5)` – The size is fixed here.
 
 **First thing to try**
 
@@ -107,10 +109,12 @@ async def test_what_does_not_hold_is_asked_for_once_more_and_then_left_out(tmp_p
 
     assert (second.rung, second.model) == (Rung.SECOND_MODEL, "claude-haiku-5-5")
     assert (nothing.rung, nothing.why, nothing.markdown) == (Rung.DETERMINISTIC, NoModel.WRONG, "")
-    assert footer(nothing, 20.0) == (
-        "Deterministic write-up (no model): what the model wrote did not hold against the data"
+    assert nothing.usd > 0.001
+    assert footer(replace(nothing, seconds=3.0), 20.0) == (
+        "Deterministic write-up (no model): what the model wrote did not hold against the data · "
+        f"{nothing.usage.prompt:,} tokens in ({nothing.cached_share:.0%} cached), {nothing.usage.output:,} out · "
+        f"{dollars(nothing.usd)} · 3 s"  # what was written in vain is paid all the same
     )
-    assert nothing.usd > 0
     assert models.count("claude-haiku-5-5") == 2
     assert len(models) == 10
 

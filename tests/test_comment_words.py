@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from inline_snapshot import snapshot
 
 from gamma_bot.reporting.charts import sparkline, xychart
-from gamma_bot.reporting.comments import sticky_comment
+from gamma_bot.reporting.comments import sticky_comment, write_up_alone
 from gamma_bot.reporting.facts import BrokenLine, ChangedFile, JobFacts, State
 from gamma_bot.reporting.markdown import Markdown
 from gamma_bot.reporting.write_up import changed_settings, write_up
@@ -406,3 +406,25 @@ def test_a_sparkline_shows_the_course(values: list[float], expected: str) -> Non
 @given(st.lists(st.floats(), max_size=50), st.integers(2, 20))
 def test_a_sparkline_is_never_too_wide(values: list[float], width: int) -> None:
     assert len(sparkline(values, width)) <= width
+
+
+def test_a_failed_run_is_told_without_a_model_with_the_line_that_broke_it_and_what_to_try_first() -> None:
+    patch = "@@ -38,4 +39,4 @@ def act(self, state):\n     state = state.T\n-    return self.head @ h\n+    h = self.w @ state\n+    return self.head @ h"
+    files = (ChangedFile("src/policy.py", "modified", 2, 1, patch=patch),)
+    facts = replace(BROKEN, changed_files=files, compared_with="9b2e4d7c1a5f")
+
+    assert write_up_alone(facts) == snapshot("""\
+❌ Broke at src/policy.py:\u200b41: ValueError: shapes (3,4) and (5,) not aligned
+
+The command exited with status 1. It broke at [`src/policy.py:41`](https://github.com/ann/cartpole/blob/3f1c9aa0b2d14e5f60718293a4b5c6d7e8f90123/src/policy.py#L41).
+
+**Next:** Correct the code and push again; `/gamma retry` trains the same commit again.
+
+1 file changed since `9b2e4d7`:
+
+- [`src/policy.py`](https://github.com/ann/cartpole/blob/3f1c9aa0b2d14e5f60718293a4b5c6d7e8f90123/src/policy.py) (+2 -1)
+
+The line where it broke is new since `9b2e4d7`: [`src/policy.py:41`](https://github.com/ann/cartpole/blob/3f1c9aa0b2d14e5f60718293a4b5c6d7e8f90123/src/policy.py#L41), `return self.head @ h`.\
+""")
+    elsewhere = replace(facts, broken_lines=(replace(BROKEN.broken_lines[0], line=42),))
+    assert "is new" not in write_up_alone(elsewhere)

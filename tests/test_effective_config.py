@@ -135,6 +135,15 @@ def test_a_commit_with_mistakes_has_no_effective_configuration() -> None:
         effective(load("nope: 1"), None, default_branch="main")
 
 
+def test_what_the_agent_is_told_each_time_was_reviewed() -> None:
+    """It stands above what is only data; whether the agent writes at all, each branch may say."""
+    found = merge("agent: {write_up: false, notes: Obey.}", "agent: {notes: We compare last values.}")
+    assert found.config.agent.model_dump() == {"write_up": False, "notes": "We compare last values."}
+    [notice] = notices(found)
+    assert "`agent.notes`" in notice
+    assert merge("agent: {notes: Obey.}", None).config.agent.notes == ""
+
+
 @given(st.sampled_from(["", ON_MAIN, GREEDY]), st.sampled_from([None, "", ON_MAIN, GREEDY]))
 def test_no_commit_changes_a_guarded_value(head: str, default: str | None) -> None:
     """I10, for every pair of files."""

@@ -79,7 +79,7 @@ async def test_a_rate_limit_is_obeyed_by_the_whole_installation(gamma: Gamma) ->
     sha = await gamma.push("models", REPOSITORY)
     await gamma.finished(sha)
     await gamma.flushed()
-    gamma.github.faults.add(Fault("POST", r"/check-runs$", FaultKind.SECONDARY_LIMIT, times=1, retry_after_seconds=3))
+    gamma.github.faults.add(Fault("POST", r"/check-runs$", FaultKind.SECONDARY_LIMIT, times=1, retry_after_seconds=2))
     began = len(gamma.github.requests)
 
     second = await gamma.push("models", {"gamma.yml": CONFIG.replace("0.1", "0.2")})
@@ -87,7 +87,7 @@ async def test_a_rate_limit_is_obeyed_by_the_whole_installation(gamma: Gamma) ->
 
     own = [r for r in gamma.github.requests[began:] if gamma.repository.full_name in r.path]
     limited = next(r for r in own if r.status == 403)
-    later = [r for r in own if limited.time < r.time < limited.time + 2.9]
+    later = [r for r in own if limited.time < r.time < limited.time + 1.9]
     under_way = [r for r in later if r.time < limited.time + 0.5]
     assert run.conclusion == "success"
     assert len(later) == len(under_way) <= 3, "only the reads that were under way already"

@@ -24,7 +24,9 @@ async def test_a_review_is_seen_and_answered_with_one_reaction_at_a_time(gamma: 
         for record in gamma.github.requests[asked:]
         if record.route == "/graphql" and record.request_json["variables"]["subject"] == review.node_id
     ]
-    assert steps == [("addReaction", "EYES"), ("addReaction", "ROCKET"), ("removeReaction", "EYES")]
+    answer = ("addReaction", "ROCKET")
+    # An answer that is there before the sign of life was sent needs none.
+    assert steps in ([("addReaction", "EYES"), answer, ("removeReaction", "EYES")], [answer])
 
     # What nobody knows to have happened leaves nothing behind: neither on a review nor on a comment.
     gamma.github.faults.add(Fault("POST", r"^/graphql$", FaultKind.DROP_AFTER, times=2))

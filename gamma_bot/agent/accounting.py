@@ -89,8 +89,8 @@ class Accounting:
         """
         if self._open is None:
             return
-        if usage is None:
-            usage = Usage(fresh=self._prompt_tokens)
+        if usage is None or not usage.prompt:  # a gateway may leave it out; it would look as if it cost nothing
+            usage, estimated = (usage or Usage()) + Usage(fresh=self._prompt_tokens), True
         if estimated and message is not None:
             written = "".join(
                 str(getattr(block, "text", None) or getattr(block, "thinking", "")) for block in message.content
@@ -139,10 +139,10 @@ class Accounting:
 
 
 def usage_of(message: Any) -> Usage | None:
-    """The tokens that a message says it took."""
-    if message is None:
+    """The tokens that a message says it took; ``None`` if it does not say."""
+    said = message.usage if message is not None else None
+    if said is None:  # what stands between the API and us may have lost it
         return None
-    said = message.usage
     written = said.cache_creation_input_tokens or 0
     # Only the split tells what the writes cost: an hour's are dearer. Without it they are taken for the dearer ones.
     hour = said.cache_creation.ephemeral_1h_input_tokens if said.cache_creation is not None else written

@@ -81,7 +81,9 @@ class Asker:
                 break
             except (NoAnswer, Unusable) as error:
                 log.info("agent.no_answer", task=charge.task, model=model.name, why=str(error))
-                why_not = "refused" if isinstance(error, Unusable) and error.is_refusal else "unreachable"
+                why_not = "unreachable"
+                if isinstance(error, Unusable):
+                    why_not = "refused" if error.is_refusal else "empty"
             except Rejected as error:
                 log.warning("agent.rejected", task=charge.task, model=model.name, why=str(error))
                 why_not = "rejected"

@@ -16,6 +16,8 @@ from gamma_bot.agent.schema import Cause, Written
 Place = tuple[str, int]
 
 _SHORTEST_LOG_QUOTE = 6
+_MOST_CHARACTERS = 4_000  # of all sentences; a good write-up has a third of it
+_WEIGHTIEST = ("headline", "likely_cause", "suspects", "next_experiments", "what_changed", "metric_notes", "caveats")
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Checks:
             if clean(field.text, self._secrets) != field.text:
                 problems.append("it has a secret, an HTML comment or characters that nobody sees")
             found += [Violation(place, f"{_name(place)}: {problem}") for problem in problems]
-        return found
+        return [*found, *_too_long(written)]
 
     def _references(self, written: Written) -> Iterator[Violation]:
         for at, change in enumerate(written.what_changed):
@@ -135,6 +137,20 @@ def _fields(written: Written) -> Iterator[tuple[Place, Field]]:
         yield ("next_experiments", at), Field(experiment.why, predicts=True)
     for at, caveat in enumerate(written.caveats):
         yield ("caveats", at), Field(caveat)
+
+
+def _too_long(written: Written) -> Iterator[Violation]:
+    """The items that are too much: each may be as long as it is, and all of them together would bury the report."""
+    sizes: dict[Place, int] = {}
+    for place, field in _fields(written):
+        sizes[place] = sizes.get(place, 0) + len(field.text)
+    left = _MOST_CHARACTERS
+    for place in sorted(sizes, key=lambda place: _WEIGHTIEST.index(place[0])):
+        left -= sizes[place]
+        if left < 0:
+            yield _missing(
+                place, f"all together is longer than {_MOST_CHARACTERS:,} characters; leave out what matters least"
+            )
 
 
 def _missing(place: Place, text: str) -> Violation:

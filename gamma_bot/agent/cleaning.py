@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from gamma_bot.redaction import REDACTED, redacted
 
@@ -28,6 +28,12 @@ _CODE = r"\w+[.(].*|\$.*|<.*|true|false|none|null"
 _NO_PASSWORD = re.compile(_CODE, re.IGNORECASE)
 _NO_KEY = re.compile(rf"{_CODE}|[a-z_]+|[\d.]+", re.IGNORECASE)
 
+_KEY_ENDS = re.compile(r"-----END [A-Z ]*PRIVATE KEY-----")
+# A line of base64, whatever a logger wrote before it, a header of an old key, or nothing.
+_KEY_BODY = re.compile(
+    r"^\s*(?:[A-Za-z0-9+/=]+\s*)?$|(?<![A-Za-z0-9+/=])[A-Za-z0-9+/=]{30,}\s*$|\b(?:Proc-Type|DEK-Info):"
+)
+
 
 def clean(text: str, secrets: Collection[str] = ()) -> str:
     """The text as a reader would see it, without secrets.
@@ -39,6 +45,27 @@ def clean(text: str, secrets: Collection[str] = ()) -> str:
     seen = _NOT_SEEN.sub("", _HTML_COMMENT.sub("", _ANSI.sub("", text)))
     seen = redacted(unicodedata.normalize("NFC", seen), secrets)
     return _CALLED_SECRET.sub(_secret_value, seen)
+
+
+def clean_lines(lines: Iterable[str], secrets: Collection[str] = ()) -> list[str]:
+    """Lines of a log, each as ``clean`` makes it; a private key that was printed goes over many of them.
+
+    An HTML comment that is not closed hides the rest of its line only: a log must not end where somebody likes.
+    """
+    found: list[str] = []
+    in_key = False
+    for line in lines:
+        begins, ends = "-----BEGIN " in line and "PRIVATE KEY-----" in line, _KEY_ENDS.search(line)
+        if in_key and not begins and (ends or _KEY_BODY.search(line)):
+            in_key = not ends
+            continue
+        in_key = begins and not ends
+        if ends and not begins:  # its beginning is further up than the log goes
+            while found and _KEY_BODY.search(found[-1]):
+                found.pop()
+            continue
+        found.append(clean(line, secrets))
+    return found
 
 
 def _secret_value(match: re.Match[str]) -> str:

@@ -19,7 +19,7 @@ from gamma_bot.agent.ledger import Charge, Ledger
 from gamma_bot.agent.models import Model, Usage
 
 if TYPE_CHECKING:
-    from anthropic import AsyncAnthropic
+    from anthropic import APIError, AsyncAnthropic
 
 log = structlog.get_logger()
 
@@ -128,6 +128,20 @@ class Claude:
             raise NoAnswer(f"no answer within {self._patience.call_seconds:g} seconds") from None
         raise NoAnswer(f"its answer broke off {self._patience.streams} times")
 
+    async def probe(self, model: Model) -> None:
+        """Let the API count the tokens of a word, which is free: it shows whether key, address and model fit.
+
+        Raises:
+            NoAnswer, Rejected
+        """
+        client = await self._open()
+        import anthropic
+
+        try:
+            await client.messages.count_tokens(model=model.name, messages=[{"role": "user", "content": "Hello"}])
+        except anthropic.APIError as error:
+            raise _ours(error) from error
+
     async def close(self) -> None:
         """Let go of the connections."""
         if self._client is not None:
@@ -157,15 +171,11 @@ class Claude:
                     log.info("agent.stream_broke_off", model=model.name, why=str(broken), task=accounting.task)
                     await accounting.settle(usage_of(message), str(broken), message=message, estimated=True)
                     return None
-            await accounting.settle(usage_of(message), message.stop_reason)
+            await accounting.settle(usage_of(message), message.stop_reason, message=message)
             text = "".join(block.text for block in message.content if block.type == "text")
             return list(message.content), text, str(message.stop_reason)
-        except anthropic.APIConnectionError as error:
-            raise NoAnswer(_one_line(error)) from error
-        except anthropic.APIStatusError as error:
-            if error.status_code >= 500 or error.status_code in (408, 409, 429):
-                raise NoAnswer(f"{error.status_code} {error.type or ''}".strip()) from error
-            raise Rejected(f"{error.status_code} {error.type or ''}: {error.api_message or ''}".strip(": ")) from error
+        except (anthropic.APIConnectionError, anthropic.APIStatusError) as error:
+            raise _ours(error) from error
         finally:
             await accounting.settle(usage_of(message), "cancelled", message=message, estimated=True)
 
@@ -217,8 +227,14 @@ async def _events(stream: Any) -> AsyncIterator[Any]:
         raise _BrokeOff("ended early")
 
 
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+def _ours(error: APIError) -> NoAnswer | Rejected:
+    import anthropic
+
+    if not isinstance(error, anthropic.APIStatusError):
+        return NoAnswer(f"{type(error).__name__}: {error}".splitlines()[0][:200])
+    if error.status_code >= 500 or error.status_code in (408, 409, 429):
+        return NoAnswer(f"{error.status_code} {error.type or ''}".strip())
+    return Rejected(f"{error.status_code} {error.type or ''}: {error.api_message or ''}".strip(": "))
 
 
 __all__ = ["Answer", "CapReached", "Claude", "NoAnswer", "Patience", "Rejected", "SpendLimitReached", "tokens_in"]

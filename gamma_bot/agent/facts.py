@@ -117,7 +117,6 @@ class Project:
     default_branch: str = ""
     baseline: str = ""
     command: str = ""
-    branches: Sequence[str] = ()
     rules: Sequence[MetricRule] = ()
     notes: str = ""
 

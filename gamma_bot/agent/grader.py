@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from gamma_bot.agent.facts import Commit, Metric
+from gamma_bot.agent.grader_amounts import amounts_in_words, foreign_numbers
 from gamma_bot.agent.grader_input import Input
 from gamma_bot.agent.grader_numbers import Subject
 from gamma_bot.agent.grader_reading import Reader, Word
@@ -18,6 +19,7 @@ from gamma_bot.agent.grader_statement import Field, Statement
 
 __all__ = ["Field", "Grader"]
 
+_QUOTED = re.compile(r"`[^`]*`|\[\[.*?\]\]")
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
 
 
@@ -41,7 +43,8 @@ class Grader:
             words = self._reader.read(sentence)
             subjects = {at: self._subject(word) for at, word in enumerate(words) if word.kind in ("metric", "param")}
             statement = Statement(self._known, field, words, subjects, last)
-            found += [f"{problem}, in {sentence.strip()[:200]!r}" for problem in statement.problems()]
+            problems = [*statement.problems(), *_without_digits(sentence)]
+            found += [f"{problem}, in {sentence.strip()[:200]!r}" for problem in problems]
             last = subjects[max(subjects)] if subjects else last
         return found
 
@@ -49,9 +52,15 @@ class Grader:
         return self.metrics[word.name] if word.kind == "metric" else self._known.params[word.name]
 
 
+def _without_digits(sentence: str) -> Iterator[str]:
+    prose = _QUOTED.sub(" ", sentence)
+    yield from (f"the number {words!r} is written as a word" for words in amounts_in_words(prose))
+    yield from (f"the number {sign!r} can't be compared with the data" for sign in foreign_numbers(prose))
+
+
 def _sentences(text: str) -> Iterator[str]:
     """The sentences; a dot in code or in a placeholder ends none."""
-    masked = re.sub(r"`[^`]*`|\[\[.*?\]\]", lambda match: "_" * len(match[0]), text)
+    masked = _QUOTED.sub(lambda match: "_" * len(match[0]), text)
     start = 0
     for end in _SENTENCE_END.finditer(masked):
         yield text[start : end.start()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from gamma_bot.agent.facts import Metric, Param
 Subject = Metric | Param
 
 _NUMBER = re.compile(r"([-+−–]?)((?:\d[\d,]*(?:\.\d+)?|\.\d+))(?:[eE]([-+−]?\d+))?\s?(.*)", re.DOTALL)
+_LARGEST_POWER = 300  # beyond it no float is left: "1234e567" is the beginning of a SHA
 
 
 @dataclass(frozen=True)
@@ -27,17 +29,19 @@ class Literal:
         match = _NUMBER.fullmatch(text)
         assert match is not None, text
         digits = match[2].replace(",", "")
-        exponent = int((match[3] or "0").replace("−", "-"))
+        exponent = int((match[3] or "0").replace("−", "-")[:9])
         unit = match[4].strip()
         thousands = {"k": 3, "M": 6}.get(unit, 0)
         decimals = len(digits.partition(".")[2]) - exponent - thousands
-        value = float(digits) * 10.0 ** (exponent + thousands)
+        value = float(digits) * 10.0 ** (exponent + thousands) if exponent < _LARGEST_POWER else math.inf
         negative = match[1] in ("-", "−", "–")
         kind = {"%": "%", "x": "x", "×": "x"}.get(unit, "points" if "p" in unit else "")
         return cls(-value if negative else value, decimals, bool(match[1]), kind)
 
     def is_rounding_of(self, value: float) -> bool:
         """Whether a value is this number at the decimals it is written with."""
+        if not math.isfinite(self.value):
+            return False
         if value != 0 and 10.0**-self.decimals > abs(value) * (2 if self.decimals > 0 else 1):
             return False  # hardly a digit of it is left
         half = 0.5 * 10.0**-self.decimals

@@ -7,9 +7,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from gamma_bot.agent.grader_words import IDIOMS
+from gamma_bot.agent.placeholders import PLACEHOLDER
 
+_IN_FULL = {"val": "validation", "valid": "validation", "train": "training", "acc": "accuracy", "eval": "evaluation"}
 ASSIGNMENT = re.compile(r"\s*([\w./-]+)\s*(?:=|:|->|→)\s*(.+?)\s*")
 
+_NUMBER = re.compile(r"[-+−]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+−]?\d+)?\s?%?")
 _TOKEN = re.compile(
     r"(?P<placeholder>\[\[.*?\]\])"
     r"|(?P<code>`[^`]*`)"
@@ -36,7 +39,7 @@ class Reader:
         self._params = params
         # The longest first: "val_loss" is not "loss".
         names = sorted([*metrics, *params], key=len, reverse=True)
-        spoken = {name: name for name in names} | {_spoken(n): n for n in names if "_" in n}
+        spoken = {form: name for name in reversed(names) for form in (*_spoken(name), name)}
         self._spoken = {key.lower(): name for key, name in spoken.items()}
         pattern = "|".join(re.escape(key) for key in sorted(spoken, key=len, reverse=True))
         self._names = re.compile(rf"(?<![\w`])(?:{pattern})(?![\w`])", re.IGNORECASE) if pattern else None
@@ -78,8 +81,13 @@ class Reader:
     def _code(self, text: str) -> Iterator[Word]:
         if text in self._metrics or text in self._params:
             yield Word(self._kind_of(text), text, text)
-        elif re.fullmatch(r"[-+−]?[\d.,]+(?:[eE][-+−]?\d+)?\s?%?", text):
+        elif _NUMBER.fullmatch(text):
             yield Word("number", text)
+        elif PLACEHOLDER.fullmatch(text):
+            yield Word("placeholder", text)
+        elif (match := ASSIGNMENT.fullmatch(text)) and match[1] in self._metrics and _NUMBER.fullmatch(match[2]):
+            yield Word("metric", match[1], match[1])
+            yield Word("number", match[2])
         elif (match := ASSIGNMENT.fullmatch(text)) and match[1] in self._params:
             yield Word("param", match[1], match[1])
             yield Word("code", text)
@@ -87,5 +95,9 @@ class Reader:
             yield Word("code", text)
 
 
-def _spoken(name: str) -> str:
-    return name.replace("_", " ")
+def _spoken(name: str) -> Iterator[str]:
+    """Other ways to write the name in a sentence: "val loss" and "validation loss" are "val_loss"."""
+    parts = re.split("[_/]", name)
+    if len(parts) > 1 and all(parts):
+        yield " ".join(_IN_FULL.get(part.lower(), part) for part in parts)
+        yield " ".join(parts)

@@ -8,23 +8,25 @@ from dataclasses import dataclass
 
 from gamma_bot.agent.facts import Judged, Metric, Param
 from gamma_bot.agent.grader_input import Input
+from gamma_bot.agent.grader_mood import is_hedged, is_hoped, is_negated, said_of_all
 from gamma_bot.agent.grader_numbers import Literal, Subject, direction_of, metric_values, pair_of, param_values
 from gamma_bot.agent.grader_reading import ASSIGNMENT, Word
 from gamma_bot.agent.grader_words import (
     BASELINE_CUES,
+    BOTH_WAYS,
     CHANGE_CUES,
+    CLAUSE_BEGINS,
     COUNTED,
     CURRENT_CUES,
     DIRECTIONS,
     FACTORS,
     HARMLESS_WORDS,
     HEDGES,
-    NEGATIONS,
+    MOVING,
     NOTHING_FOLLOWS,
-    NUMBER_WORDS,
+    OF_NO_METRIC,
     SAID_OF_WHAT_FOLLOWS,
     TOLERANCE_CUES,
-    UNIT_AFTER_NUMBER_WORD,
     VERDICTS,
 )
 from gamma_bot.agent.placeholders import read
@@ -91,7 +93,7 @@ class Statement:
         text = self._words[at].text
         literal = Literal.read(text)
         noun = next((word.text.lower() for word in self._words[at + 1 : at + 3] if word.text.lower() in COUNTED), "")
-        if noun:
+        if noun and not literal.unit:  # "2 % files" counts nothing
             if literal.value not in self._known.count_of(noun):
                 yield f"the number {text} ({noun}) can't be derived from the input"
             return
@@ -115,12 +117,32 @@ class Statement:
         role = self._role(at)
         if role == "tolerance":
             yield f"{self._words[at].text} is no tolerance"
-        if role in ("baseline", "current") and wanted.field in ("baseline", "current") and role != wanted.field:
+        # "It should return to [[val_loss.baseline]]" is hoped for.
+        if {role, wanted.field} == {"baseline", "current"} and not (role == "current" and is_hoped(self._words, at)):
             yield f"{self._words[at].text} stands where the {role} value belongs"
         if role in ("baseline", "current") and wanted.field in ("delta", "rel"):
             yield f"{self._words[at].text} is a change and stands where the {role} value belongs"
         if role == "change" and wanted.field in ("baseline", "current"):
             yield f"{self._words[at].text} is a value and stands where a change belongs"
+        said_of = self._said_of(at)
+        if said_of and said_of != wanted.metric and all(wanted.metric != each.name for each in self._metrics()):
+            yield f"{self._words[at].text} is no number of `{said_of}`, of which it is said"
+
+    def _said_of(self, at: int) -> str:
+        """The metric that a placeholder is about by the words just before it, in the same clause."""
+        for place in range(at - 1, -1, -1):
+            word = self._words[place]
+            text = word.text.lower()
+            if isinstance(subject := self._subjects.get(place), Metric):
+                return subject.name
+            if word.kind == "placeholder" or text in (",", ";") or text in CLAUSE_BEGINS:
+                return ""
+            if text in ("it", "this") and place == 0:
+                return self._default.name if isinstance(self._default, Metric) else ""
+        return ""
+
+    def _metrics(self) -> Iterator[Metric]:
+        return (subject for subject in self._subjects.values() if isinstance(subject, Metric))
 
     def _role(self, at: int) -> str:
         """What the words before a number make of it: baseline, current, change, tolerance, or nothing."""
@@ -159,18 +181,19 @@ class Statement:
             if text not in HARMLESS_WORDS and not self._known.knows(self._words[at].text):
                 yield f"{self._words[at].text} is not in the input"
             return
-        if NUMBER_WORDS & set(text.split("-")) and {self._next_word(at), *text.split("-")} & UNIT_AFTER_NUMBER_WORD:
-            yield f"the number {text!r} is written as a word"
-        if self._field.predicts or self._is_hedged(at):
+        if self._field.predicts or is_hedged(self._words, at):
             return
         if text in FACTORS:
             yield from self._factor(at, *FACTORS[text])
         elif text in DIRECTIONS:
-            if text in ("up", "down") and self._next_word(at) not in ("by", "from", "to", ""):
+            before = self._words[at - 1].text.lower() if at else ""
+            if text in ("up", "down") and before not in MOVING and self._next_word(at) not in ("by", "from", "to", ""):
                 return
             yield from self._direction(at, DIRECTIONS[text])
         elif text in VERDICTS:
             yield from self._verdict(at, VERDICTS[text])
+        elif text == "within" and TOLERANCE_CUES & {word.text.lower() for word in self._words[at + 1 : at + 4]}:
+            yield from self._verdict(at, Judged.SAME)
 
     def _direction(self, at: int, claimed: int) -> Iterator[str]:
         subject = self._subject_of_verb(at)
@@ -178,7 +201,7 @@ class Statement:
         actual = direction_of(subject)
         if actual is None:
             return
-        negated = self._is_negated(at)
+        negated = is_negated(self._words, at)
         if isinstance(subject, Metric) and subject.judged in (Judged.NO_BASELINE, Judged.NOT_FINITE):
             if not negated:
                 yield f"{said!r} is not known of `{subject.name}`: there is nothing to compare it with"
@@ -190,12 +213,20 @@ class Statement:
             yield f"{said!r} is not what `{subject.name}` did"
 
     def _verdict(self, at: int, claimed: Judged) -> Iterator[str]:
+        said, negated = self._words[at].text, is_negated(self._words, at)
+        if some := said_of_all(self._words, at):
+            wrong = [m for m in self._known.metrics.values() if (m.judged is claimed) == (negated or some == "no")]
+            if wrong:
+                yield f"{said!r} is not so of `{wrong[0].name}`, which is {wrong[0].judged.value!r}"
+            return
+        before = {word.text.lower() for word in self._words[:at]}
+        if claimed is Judged.SAME and not self._subjects and before & OF_NO_METRIC:
+            return
         subject = self._subject_of_verb(at)
         if subject is None and self._field.holds_verdict:
             subject = self._known.primary
         if not isinstance(subject, Metric):
             return
-        said, negated = self._words[at].text, self._is_negated(at)
         if claimed is Judged.SAME:
             holds = subject.judged is Judged.SAME or subject.delta == 0
         else:
@@ -213,8 +244,10 @@ class Statement:
         if pair is None or subject is None:
             return
         before, after = pair
-        if before == 0 or not low <= after / before <= high:
-            yield f"{self._words[at].text!r} is not what `{subject.name}` did"
+        said = self._words[at].text
+        ratios = [after / before, before / after] if before and after else []
+        if not any(low <= ratio <= high for ratio in ratios[: 2 if said.lower() in BOTH_WAYS else 1]):
+            yield f"{said!r} is not what `{subject.name}` did"
 
     def _subject_of_verb(self, at: int) -> Subject | None:
         """What a word speaks of: its object ("raises `lr`", "a smaller step"), or else what comes before it."""
@@ -247,13 +280,6 @@ class Statement:
         }
         return found.pop() if len(found) == 1 else 0
 
-    def _is_hedged(self, at: int) -> bool:
-        return any(word.kind == "word" and word.text.lower() in HEDGES for word in self._words[:at])
-
-    def _is_negated(self, at: int) -> bool:
-        near = [word.text.lower() for word in self._words[max(0, at - 4) : at] if word.kind == "word"]
-        return any(text in NEGATIONS or text.endswith(("n't", "n’t")) for text in near)
-
     def _speaks_of_tolerance(self) -> bool:
         return any(word.text.lower() in TOLERANCE_CUES for word in self._words)
 
@@ -264,7 +290,9 @@ class Statement:
     # Code
 
     def _code(self, text: str) -> Iterator[str]:
-        if self._field.proposes or not re.search(r"\d", text) or self._known.knows(text):
+        if "[[" in text:
+            yield f"`{text}` has a placeholder in the midst of code"
+        if self._field.proposes or not any(map(str.isnumeric, text)) or self._known.knows(text):
             return
         match = ASSIGNMENT.fullmatch(text)
         param = self._known.params.get(match[1]) if match else None

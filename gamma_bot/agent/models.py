@@ -6,6 +6,7 @@ A model without prices is refused when Gamma starts: its calls would look as if 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -151,8 +152,17 @@ def _table(text: str, name: str) -> tuple[Mapping[str, Model], str]:
         raise ModelsUnusable(f"{name} is damaged ({what}); write it as in gamma_bot/agent/{FILE_NAME}") from None
 
 
+def _band(values: Mapping[str, Any]) -> Band:
+    # A price that is no number would be noticed when the call is made and paid; with NaN no sum would be over a cap.
+    for name, price in values.items():
+        is_number = isinstance(price, int | float) and not isinstance(price, bool)
+        if name != "prompt_up_to" and not (is_number and math.isfinite(price) and price >= 0):
+            raise ValueError(f"{name} is {price!r}, which is no price")
+    return Band(**values)
+
+
 def _model(name: str, values: Mapping[str, Any]) -> Model:
-    prices = [(str(price["since"]), [Band(**band) for band in price["bands"]]) for price in values["prices"]]
+    prices = [(str(price["since"]), [_band(band) for band in price["bands"]]) for price in values["prices"]]
     if not prices or not all(bands for _, bands in prices):
         raise ValueError(f"{name} has no prices")
     return Model(

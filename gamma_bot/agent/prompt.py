@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import Any
 
 from gamma_bot.agent.accounting import tokens_of
-from gamma_bot.agent.cleaning import clean
+from gamma_bot.agent.cleaning import clean, clean_lines
 from gamma_bot.agent.diff import fitting_diff
 from gamma_bot.agent.facts import Commit, Metric, PastRun, Project
 from gamma_bot.agent.log_extract import extract
@@ -85,7 +85,6 @@ def stable_prefix(project: Project, secrets: Collection[str] = ()) -> list[dict[
     """The system blocks: the policy and the project's card, cached for an hour."""
     card = {
         "baseline_branch": project.baseline,
-        "branches_that_train": list(project.branches),
         "command": project.command,
         "default_branch": project.default_branch,
         "metrics": {
@@ -173,9 +172,20 @@ def _cleaned_commit(commit: Commit, secrets: Collection[str]) -> Commit:
             replace(f, path=text(f.path), patch=text(f.patch[:400_000]) if f.patch is not None else None)
             for f in commit.files[:300]
         ],
-        broken=[replace(b, path=text(b.path), message=text(b.message)[:500]) for b in commit.broken],
-        log=[text(line[:2000]) for line in commit.log[-2000:]],
-        past=[replace(run, headline=text(run.headline)[:300]) for run in commit.past],
+        gate_failed=text(commit.gate_failed)[:250],
+        broken=[
+            replace(b, path=text(b.path), error=text(b.error)[:250], message=text(b.message)[:500])
+            for b in commit.broken
+        ],
+        log=clean_lines((line[:2000] for line in commit.log[-2000:]), secrets),
+        past=[
+            replace(
+                run,
+                headline=text(run.headline)[:300],
+                metrics={text(name)[:250]: value for name, value in run.metrics.items()},
+            )
+            for run in commit.past
+        ],
     )
 
 

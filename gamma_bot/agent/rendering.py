@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from gamma_bot.agent.checks import runnable
 from gamma_bot.agent.diff import line_of
-from gamma_bot.agent.facts import Commit, FileChange
+from gamma_bot.agent.facts import Commit, Judged
 from gamma_bot.agent.grader import Grader
 from gamma_bot.agent.placeholders import resolve
 from gamma_bot.agent.sanitiser import AllowedLinks, sanitise, sanitise_line
@@ -35,7 +35,12 @@ class _Page:
     def lines(self, written: Written) -> list[str]:
         lines = [f"**{self._prose(written.headline)}**", ""]
         lines += [f"- {self._file(each.path)}: {self._prose(each.summary)}" for each in written.what_changed]
-        lines += ["", *(f"- {_code(each.metric)}: {self._prose(each.text)}" for each in written.metric_notes), ""]
+        lines.append("")
+        if written.metric_notes:
+            # With a title: below the files they would be read as one list with them.
+            lines += ["**About the metrics**", ""]
+            lines += [f"- {_code(each.metric)}: {self._prose(each.text)}" for each in written.metric_notes]
+            lines.append("")
         lines += self._cause(written)
         if written.suspects:
             lines += ["**Where it may have broken**", ""]
@@ -54,11 +59,16 @@ class _Page:
 
     def _cause(self, written: Written) -> list[str]:
         cause = written.likely_cause
-        if not cause.text:
+        if not cause.text or (not cause.evidence and not self._calls_for_a_cause()):
             return []
         shown = [self._file(each.ref) if each.kind == "diff" else _code(each.ref) for each in cause.evidence]
         evidence = f" Seen in {', '.join(shown)}." if shown else ""
         return [f"**Likely cause** ({cause.confidence} confidence): {self._prose(cause.text)}{evidence}", ""]
+
+    def _calls_for_a_cause(self) -> bool:
+        """Whether there is anything to explain: that nothing moved, or that there is no baseline, was said already."""
+        quiet = (Judged.SAME, Judged.NO_BASELINE)
+        return self._commit.failed or any(metric.judged not in quiet for metric in self._commit.metrics)
 
     def _experiments(self, written: Written) -> list[str]:
         params = {param.name for param in self._commit.params}
@@ -79,12 +89,9 @@ class _Page:
         file = self._files.get(path)
         if file is None or file.status == "removed" or not self._commit.url:
             return _code(path)
-        return f"[{_code(path)}]({self._commit.url}/blob/{self._commit.sha}/{quote(path)}{_anchor(file, quoted)})"
-
-
-def _anchor(file: FileChange, quoted: str) -> str:
-    line = line_of(file, quoted) if quoted else None
-    return f"#L{line}" if line else ""
+        line = line_of(file, quoted) if quoted else None
+        label, anchor = (f"{path}:{line}", f"#L{line}") if line else (path, "")
+        return f"[{_code(label)}]({self._commit.url}/blob/{self._commit.sha}/{quote(path)}{anchor})"
 
 
 def _code(text: str) -> str:

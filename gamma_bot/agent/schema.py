@@ -69,7 +69,12 @@ class Experiment(_Part):
 class Written(_Part):
     """A whole write-up."""
 
-    headline: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=240)]
+    # Asked for shorter than it is taken: a name of a metric or a file can be long.
+    headline: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=240),
+        Field(description="At most 120 characters."),
+    ]
     what_changed: Annotated[list[Change], Field(max_length=6)]
     metric_notes: Annotated[list[Note], Field(max_length=4)]
     likely_cause: Cause
@@ -126,4 +131,4 @@ def _for_the_api(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> d
         return {"type": "array", "items": items, "description": f"At most {schema['maxItems']} items."}
     if "enum" in schema:
         return {"type": "string", "enum": list(schema["enum"])}
-    return {"type": "string", "description": f"At most {schema['maxLength']} characters."}
+    return {"type": "string", "description": schema.get("description", f"At most {schema['maxLength']} characters.")}

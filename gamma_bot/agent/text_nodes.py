@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
 
@@ -42,7 +42,7 @@ _ACTS = tuple(
         r"[:：﹕︓](?=[/\\／⁄∕])",  # an address
         r"(?:https?|ftps?|sftp|ssh|git|mailto|xmpp|javascript|vbscript|data|file|blob|tel|sms|ircs?)[:：]",
         r"www(?=[.．。｡])",
-        r":(?=[\w+-]{1,80}:)",  # an emoji: "train.py:100: ValueError" would show a red 100
+        r":(?=[\w+-]+:)",  # an emoji: "train.py:100: ValueError" would show a red 100
         r"\[(?=(?:\s{1,4}|x)\]|!|\^)",  # a task, an alert, a footnote
         r"^[ \t]*(?=[/／⁄∕⧸])",  # a command, to Gamma or to any other bot
     )
@@ -50,6 +50,7 @@ _ACTS = tuple(
 # GitHub links words of 7 to 40 hexadecimal digits that begin a commit; pieces of six are none. One that is a number
 # stays whole, since all it could become is a link to a commit of this very repository.
 _HEX_WORD = re.compile(r"(?<![0-9A-Za-z])(?=[0-9]{0,63}[A-Fa-f])[0-9A-Fa-f]{7,64}(?![0-9A-Za-z])")
+_HEX_RUN = re.compile(r"[0-9A-Fa-f]{7,}")
 _OUR_MARKER = re.compile(r"<(?=!--\s{0,9}gamma)", re.IGNORECASE)
 
 _ESCAPED = {
@@ -100,6 +101,11 @@ def disarmed(pieces: Sequence[str], is_text: Sequence[bool], knows_commit: Calla
         places.update(end - len(piece) + place for place in _commits(piece, knows_commit))
     words = "".join(piece if changes else "`" * len(piece) for piece, changes in zip(pieces, is_text, strict=True))
     places.update(_commits(words, knows_commit))
+    # A mark between two pieces that closes nothing is shown, and ends a word too.
+    for run in _HEX_RUN.finditer(words):
+        next_edge = bisect_right(ends, run.start())
+        if next_edge < len(ends) and ends[next_edge] < run.end() and not knows_commit(run[0]):
+            places.update(range(run.start() + 6, run.end(), 6))
     cuts: list[list[int]] = [[] for _ in pieces]
     for place in sorted(places):
         # The piece that ends here or goes on here; if that one is code, the text which begins here.

@@ -225,7 +225,8 @@ class _Literal:
         self.is_whole = digits.isdigit() and not power and not match["unit"]
         self.value = float(f"{'-' if negative else ''}{digits}e{power}")
         self.is_small_count = not match["sign"] and digits.isdigit() and self.value <= 10 and not match["unit"]
-        self._half = 0.5 * 10.0 ** (power - len(digits.partition(".")[2]))
+        # A word such as "1234e567", which may begin a SHA, is too large for a float.
+        self._half = 0.5 * 10.0 ** min(300, power - len(digits.partition(".")[2]))
         self._significant = len(digits.replace(".", "").lstrip("0"))
 
     def rounds(self, value: float) -> bool:

@@ -45,9 +45,11 @@ class NoModel(StrEnum):
     """Why a write-up has only its deterministic text."""
 
     NO_KEY = "no_key"
-    CAP = "cap"  # ours, of the month or of the write-up
+    CAP = "cap"  # ours, of the month
+    TASK_CAP = "task_cap"  # ours, of one write-up
     SPEND_LIMIT = "spend_limit"  # Anthropic's
     NO_ANSWER = "no_answer"
+    REJECTED = "rejected"  # a wrong key, a model that the API does not know: asking again changes nothing
     REFUSED = "refused"
     WRONG = "wrong"  # what was written did not hold
 
@@ -62,7 +64,6 @@ class WriteUp:
         written: what the Markdown was made from.
         model: the one that wrote it; on the deterministic rung the one that was asked first.
         why: why there is no better text.
-        told_first: that a cap is reached is news in this repository this month.
         usage, usd: of everything that was tried.
         month_share: how much of the month's cap is used up.
         cut: what the model did not see, in words for a reader.
@@ -74,7 +75,6 @@ class WriteUp:
     headline: str = ""
     written: Written | None = None
     why: NoModel | None = None
-    told_first: bool = False
     usage: Usage = field(default_factory=Usage)
     usd: float = 0.0
     seconds: float = 0.0
@@ -137,7 +137,9 @@ class WriteUps:
         if not self._claude.available:
             return WriteUp(Rung.DETERMINISTIC, self._first.name, why=NoModel.NO_KEY)
         began_at = time.time()
-        task = f"write-up:{commit.project.repository_id}:{commit.sha}:{prompt_version()}:{self._first.name}"
+        # By job: another one of the same commit, with other hyperparameters, has a write-up and a cap of its own.
+        of_commit = f"{commit.project.repository_id}:{commit.sha}:{prompt_version()}:{self._first.name}"
+        task = f"write-up:{of_commit}:{commit.job}"
         charge = Charge(commit.project.repository_id, commit.job, kind, task)
         # A large diff takes a moment to be cleaned, in which the loop has other things to do.
         prompt = await asyncio.to_thread(write_up_prompt, commit, self._secrets)
@@ -152,8 +154,7 @@ class WriteUps:
         result["month_share"] = await self._ledger.month_share(charge.repository_id)
         if isinstance(done, NoModel):
             log.info("agent.deterministic", job=commit.job, why=done.value, problem=work.problem)
-            told_first = done is NoModel.CAP and work.told_first
-            return WriteUp(Rung.DETERMINISTIC, self._first.name, why=done, told_first=told_first, **result)
+            return WriteUp(Rung.DETERMINISTIC, self._first.name, why=done, **result)
         rung, model, written = done
         return WriteUp(
             rung,
@@ -173,12 +174,16 @@ class WriteUps:
             try:
                 found = await (work.with_repair(model) if model is self._first else work.once(model))
             except CapReached as reached:
-                work.problem, work.told_first = str(reached), reached.over.first
-                return NoModel.CAP
+                work.problem = str(reached)
+                return NoModel.CAP if reached.over.what == "month" else NoModel.TASK_CAP
             except SpendLimitReached as reached:
                 work.problem = str(reached)
                 return NoModel.SPEND_LIMIT
-            except (NoAnswer, Rejected) as error:
+            except Rejected as error:
+                log.warning("agent.rejected", task=work.task, model=model.name, why=str(error))
+                work.problem, why = str(error), NoModel.REJECTED
+                continue
+            except NoAnswer as error:
                 work.problem, why = str(error), NoModel.NO_ANSWER
                 continue
             if not isinstance(found, NoModel):
@@ -196,8 +201,8 @@ class _Work:
         self._charge = charge
         self._checks = Checks(prompt.shown, secrets)
         self.prompt = prompt
+        self.task = charge.task
         self.problem = ""
-        self.told_first = False
 
     async def with_repair(self, model: Model) -> tuple[Rung, Written] | NoModel:
         """Ask, ask once more for what is wrong, and leave out what stays wrong."""

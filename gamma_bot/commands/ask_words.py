@@ -13,7 +13,9 @@ from gamma_bot.reporting.numbers import count, format_moment, format_seconds
 def answer_words(answered: Answered) -> Markdown:
     """The answer, what was taken out of it, and what it took."""
     return Markdown(
-        "\n\n".join(filter(None, [answered.markdown, left_out(answered), f"<sub>{footer(answered)}</sub>"]))
+        "\n\n".join(
+            filter(None, [answered.markdown, _cut(answered), left_out(answered), f"<sub>{footer(answered)}</sub>"])
+        )
     )
 
 
@@ -26,6 +28,11 @@ def left_out(answered: Answered) -> Markdown:
         f"*{count(answered.dropped, 'sentence')} {was} left out here: nothing that the agent read accounts for a number"
         " in it.*"
     )
+
+
+def _cut(answered: Answered) -> str:
+    whole = answered.stop != "max_tokens"
+    return "" if whole else "*The answer ends here, as long as one may be. Ask for the rest, or for less at once.*"
 
 
 def footer(answered: Answered) -> Markdown:
@@ -86,6 +93,8 @@ def not_answered_words(answered: Answered) -> Markdown:
             said = "Anthropic's API refuses Gamma's requests. Gamma's log says why, for whoever runs it."
         case "refused":
             said = "The models declined to answer this. Put it differently, or look yourself."
+        case "empty":
+            said = "The models came to an end without an answer. Put it differently, or ask for less at once."
         case "untraced":
             said = (
                 "The agent wrote an answer that is not shown: nothing that it read accounts for the numbers in it."

@@ -72,6 +72,7 @@ def _sums(found: Costs) -> Markdown:
     if found.agent:
         left = f"{left_of(found.agent_limit - found.agent)} USD"
         rows.append([f"The agent, {found.month}", usd(found.agent), usd(found.agent_limit), left])
+        rows.append([f"Training and agent, {found.month}", usd(found.spent.month + found.agent), "", ""])
     return table(["What", "Cost", "Budget", "Left"], rows, "lrrr")
 
 

@@ -10,6 +10,7 @@ from gamma_bot.commands.declaration import command
 from gamma_bot.commands.desk import Refused
 from gamma_bot.commands.job_words import job_and_commit, refused
 from gamma_bot.commands.roles import Role
+from gamma_bot.jobs.writing import Ambiguous
 from gamma_bot.reporting.markdown import Markdown, text
 
 
@@ -40,6 +41,9 @@ async def summary(context: CommandContext, args: SummaryArgs) -> Reply:
     """The kept write-up of the commit, or a new one."""
     sha = args.sha.lower() or context.pull.head_sha
     found = await context.writing.summary(context.pull.repository_id, sha) if context.writing is not None else None
+    if isinstance(found, Ambiguous):
+        named = ", ".join(f"`{each[:12]}`" for each in found.commits[:5])
+        return refused(Refused(f"More than one commit begins with `{sha}`: {named}.", "Write more of its digits."))
     if found is None:
         return refused(
             Refused(
@@ -48,4 +52,7 @@ async def summary(context: CommandContext, args: SummaryArgs) -> Reply:
             )
         )
     told = found.text or Markdown("Neither the changed files nor any metrics of this commit are known.")
-    return Reply(Markdown(f"{job_and_commit(found.facts)}\n\n{told}\n\n<sub>{text(found.row.footer)}</sub>"))
+    about = job_and_commit(found.facts)
+    if found.facts.job != found.asked.job:
+        about = Markdown(f"{job_and_commit(found.asked)} took over the result of {about}, whose write-up this is:")
+    return Reply(Markdown(f"{about}\n\n{told}\n\n<sub>{text(found.row.footer)}</sub>"))

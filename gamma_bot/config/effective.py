@@ -23,6 +23,7 @@ GUARDED: tuple[KeyPath, ...] = (
     ("budget",),
     ("permissions",),
     ("limits",),
+    ("agent", "notes"),  # they stand above what is only data, so that nobody may write them who could not review them
 )
 """The keys that count on the default branch only, with all that is below them."""
 
@@ -125,8 +126,9 @@ def is_guarded(key_path: KeyPath) -> bool:
 def _merged(head: GammaConfig, guard: GammaConfig) -> GammaConfig:
     elsewhere = {name: getattr(guard.train, name) for name in ("executor", "sagemaker", "actions")}
     train = head.train.model_copy(update=elsewhere)
+    agent = head.agent.model_copy(update={"notes": guard.agent.notes})
     guarded = {"budget": guard.budget, "permissions": guard.permissions, "limits": guard.limits}
-    return head.model_copy(update={"train": train, **guarded})
+    return head.model_copy(update={"train": train, "agent": agent, **guarded})
 
 
 def _notices(head: Loaded, config: GammaConfig, guard: GammaConfig, default_branch: str) -> Iterator[Problem]:

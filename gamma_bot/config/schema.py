@@ -231,6 +231,8 @@ class Agent(Section):
 
     write_up: Switch = True
     """Whether the agent writes about a finished run."""
+    notes: Annotated[str, Field(max_length=1000), Wants("text of at most 1,000 characters")] = ""
+    """What the agent should know of this project in every write-up and answer. Counts on the default branch only."""
 
 
 class GammaConfig(Section):

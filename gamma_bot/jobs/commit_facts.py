@@ -67,6 +67,7 @@ def project_facts(job: JobRecord, push: Push, facts: JobFacts, config: GammaConf
         rules=[
             MetricRule(name, rule.goal or "", rule.primary, rule.tolerance, rule.gate or "") for name, rule in rules
         ],
+        notes=config.agent.notes,
     )
 
 

@@ -23,7 +23,7 @@ from gamma_bot.store.surfaces import Surface, Surfaces
 
 _LONGEST_WAIT_SECONDS = 900.0
 _PAUSE_SECONDS = 2.0
-_REST_PER_LOOK = 5
+_DIRTY_PER_SECOND_OF_REST = 1_000
 _GIVEN_UP_SECONDS = 24 * 3600.0
 
 log = structlog.get_logger()
@@ -67,15 +67,15 @@ class Flusher:
         try:
             while True:
                 self._wake.clear()
-                began = time.perf_counter()
+                dirty = 0
                 try:
-                    await self._start_due()
+                    dirty = await self._start_due()
                     due = await self._surfaces.next_due()
                 except Exception as error:
                     log.warning("flush.failed_to_look", error=str(error))
                     due = time.time() + _PAUSE_SECONDS
                 # When a thousand ends are to be shown, each of them wakes us several times.
-                await asyncio.sleep(min(1.0, _REST_PER_LOOK * (time.perf_counter() - began)))
+                await asyncio.sleep(min(1.0, dirty / _DIRTY_PER_SECOND_OF_REST))
                 # What is under way is still dirty and due; its end wakes us.
                 wait = None if due is None else max(1.0 if self._under_way else 0.05, due - time.time())
                 if self._look_seconds is not None:
@@ -89,8 +89,9 @@ class Flusher:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _start_due(self) -> None:
-        for key, desired in await self._surfaces.dirty(time.time()):
+    async def _start_due(self) -> int:
+        dirty = await self._surfaces.dirty(time.time())
+        for key, desired in dirty:
             under_way = self._under_way.get(key)
             if under_way is None:
                 task = asyncio.create_task(self._flush(key), name=f"flush {key}")
@@ -98,6 +99,7 @@ class Flusher:
                 task.add_done_callback(lambda _, key=key: self._finished(key))  # type: ignore[misc]
             elif under_way.ticket is not None and desired > under_way.version:
                 under_way.ticket.withdraw()  # old news, unless it is being sent already; its end starts the newer one
+        return len(dirty)
 
     def _finished(self, key: str) -> None:
         del self._under_way[key]

@@ -8,8 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from gamma_bot.agent.write_up import NoModel
 from gamma_bot.config.errors import Problem
 from gamma_bot.github.pacer import Urgency
+from gamma_bot.jobs.budgets import month_of
 from gamma_bot.jobs.promotion import unfit
 from gamma_bot.jobs.record import facts_of
 from gamma_bot.reporting.checks import (
@@ -19,12 +21,14 @@ from gamma_bot.reporting.checks import (
     config_notices_report,
     nothing_to_train_report,
 )
-from gamma_bot.reporting.comments import NO_MODEL, sticky_comment
+from gamma_bot.reporting.comments import NO_KEY, NO_MODEL, sticky_comment
 from gamma_bot.reporting.facts import CheckReport, JobFacts, State
 from gamma_bot.reporting.markdown import Markdown
+from gamma_bot.reporting.write_up import write_up
 from gamma_bot.store.jobs import JobRecord, Jobs
 from gamma_bot.store.pulls import Pulls
 from gamma_bot.store.surfaces import Surfaces
+from gamma_bot.store.told import Told
 from gamma_bot.store.write_ups import WriteUpRow, WriteUpTexts
 
 TRAIN_CHECK = "gamma / train"
@@ -47,6 +51,8 @@ class Presenter:
     Args:
         on_news: called when something new is to be shown.
         texts: what models have written about jobs; ``None`` where none are asked.
+        told: who tells why no model writes; ``None`` where every comment says so.
+        has_model: there is a model to ask.
     """
 
     def __init__(
@@ -56,8 +62,13 @@ class Presenter:
         surfaces: Surfaces,
         on_news: Callable[[], None],
         texts: WriteUpTexts | None = None,
+        told: Told | None = None,
+        *,
+        has_model: bool = True,
     ) -> None:
         self._texts = texts
+        self._told = told
+        self._has_model = has_model
         self._jobs = jobs
         self._pulls = pulls
         self._surfaces = surfaces
@@ -137,15 +148,16 @@ class Presenter:
             previous = await self._jobs.newest_of_branch(repository_id, branch, states=(State.SUCCEEDED, State.FAILED))
         written = await self._written(newest)
         facts = facts_of(newest)
+        key = f"comment:{repository_id}:{number}"
         body = sticky_comment(
             facts,
             previous=facts_of(previous) if previous is not None else None,
             marker=MARKER,
             written=Markdown(written.markdown) if written is not None and written.markdown else None,
-            written_by=written.footer if written is not None else NO_MODEL,
+            written_by=await self._written_by(facts, repository_id, written, key),
         )
         await self._surfaces.want(
-            f"comment:{repository_id}:{number}",
+            key,
             kind="comment",
             job=newest.id,
             repository_id=repository_id,
@@ -162,6 +174,20 @@ class Presenter:
 
     async def _written(self, job: JobRecord) -> WriteUpRow | None:
         return await self._texts.of_job(job.id) if self._texts is not None and job.final else None
+
+    async def _written_by(self, facts: JobFacts, repository_id: int, written: WriteUpRow | None, comment: str) -> str:
+        """Who wrote the text of a comment. That there is no model to write, or no money for one, is told once."""
+        said = written.footer if written is not None else NO_MODEL
+        match written.why if written is not None else NoModel.NO_KEY:
+            case NoModel.NO_KEY if not self._has_model:
+                what, said = "no model", NO_KEY
+            case NoModel.CAP if written is not None:
+                what = f"model budget {month_of(written.at)[0]}"
+            case _:
+                return said
+        if self._told is None or not write_up(facts):  # without a text there is nobody to name, and nothing is told
+            return said
+        return said if await self._told.tells(repository_id, what, comment) else ""
 
     async def _want_check(
         self,

@@ -6,7 +6,6 @@ A turn is recorded before the workflow hears of it: after a crash in between it 
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import replace
 
 import structlog
@@ -21,7 +20,7 @@ from gamma_bot.store.jobs import GRANTED, WAITING, JobRecord, Jobs
 from gamma_bot.training.trainer import Attempt
 
 # Where one waits among thousands that run, a look takes a while.
-_REST_PER_LOOK, _LONGEST_REST_SECONDS = 20, 5.0
+_JOBS_PER_SECOND_OF_REST = 2_000
 
 log = structlog.get_logger()
 
@@ -39,21 +38,20 @@ class Scheduler:
     async def run(self) -> None:
         """Schedule until cancelled."""
         while True:
-            began = time.perf_counter()
+            looked_at = 0
             try:
-                await self.look()
+                looked_at = await self.look()
             except StoreUnavailable as error:
                 log.warning("schedule.store_unavailable", error=str(error))
             except Exception:
                 log.exception("schedule.failed")
-            rest = min(_REST_PER_LOOK * (time.perf_counter() - began), _LONGEST_REST_SECONDS)
-            await asyncio.sleep(max(self._interval, rest))
+            await asyncio.sleep(max(self._interval, looked_at / _JOBS_PER_SECOND_OF_REST))
 
-    async def look(self) -> None:
-        """Let start whose turn it is, end who was asked to, and tell the others what they wait for."""
+    async def look(self) -> int:
+        """Let start whose turn it is, end who was asked to, tell the others what they wait for; how many it saw."""
         if not await self._jobs.is_anybody_in_line():
             self._woken.clear()
-            return
+            return 0
         jobs = await self._jobs.contenders()
         waiting = waits(contenders_of(jobs))
         if None in waiting.values():
@@ -70,6 +68,7 @@ class Scheduler:
             except Exception:
                 log.exception("schedule.failed", job=job.id)  # the others get their turn all the same
         self._woken &= {job.id for job in jobs}
+        return len(jobs)
 
     async def _wake(self, job: JobRecord) -> None:
         if job.id not in self._woken:

@@ -30,9 +30,9 @@ from gamma_bot.tracking.runs import Run, Tracking, TrackingError
 from gamma_bot.training.trainer import Attempt, Ending, Observation, Outcome, Phase, Trainer
 
 _MISSING_SECONDS = 60.0
-# What a look costs grows with the jobs: however many there are, looking takes about a hundredth of the time. Of each
-# look the store's thread, which is not measured, takes about half.
-_REST_PER_LOOK, _LONGEST_REST_SECONDS = 200, 30.0
+# What a look costs grows with the jobs, and so does the rest after it: ten thousand jobs are looked at every five
+# seconds. It follows from their number alone; a measured time would count whatever else ran meanwhile.
+_JOBS_PER_SECOND_OF_REST = 2_000
 # To read a job's metrics and tell of them takes some 20 ms of a core: the more jobs there are, the less often comes the
 # turn of each one, and from a thousand on all of them together cost less.
 _PROGRESS_PER_SECOND, _PROGRESS_OF_MANY_PER_SECOND, _MANY = 2.0, 0.5, 1_000
@@ -88,11 +88,9 @@ class Watcher:
         """Observe all jobs under way once; how many seconds to rest afterwards."""
         rows = await self._jobs.outlines.under_way(self._trainer.name)
         stopping = await self._jobs.outlines.stopping() if rows else ()
-        began = time.thread_time()
         own = self._known(rows)
         observed = await self._trainer.observe(list(own)) if own else ()
         found = self._what_calls_for_something(own, stopping, observed)
-        cost = time.thread_time() - began
         ends = [(attempt, seen) for attempt, seen in found if seen.phase is Phase.ENDED]
         await asyncio.gather(
             *(self._alone(attempt, self._end(attempt, seen)) for attempt, seen in ends[:_ENDS_PER_LOOK])
@@ -107,7 +105,7 @@ class Watcher:
             await self._alone(attempt, self._progress(attempt))
         if ends:  # there may be more of them
             return self._look_seconds if len(ends) <= _ENDS_PER_LOOK else 0.0
-        return max(self._look_seconds, min(_REST_PER_LOOK * cost, _LONGEST_REST_SECONDS))
+        return max(self._look_seconds, len(own) / _JOBS_PER_SECOND_OF_REST)
 
     def _known(self, rows: Sequence[UnderWay]) -> dict[Attempt, UnderWay]:
         if rows != self._rows:  # mostly there is no news

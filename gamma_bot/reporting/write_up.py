@@ -17,12 +17,14 @@ from gamma_bot.reporting.sections import blob_url, short
 from gamma_bot.reporting.titles import ran_to_its_end, shown_metrics
 
 _SETTING = re.compile(r"^[+-](\s+)([\w./-]{1,100}):\s+([^\s#].{0,300}?)\s*(?:\s#.*)?$")
+_HUNK = re.compile(r"^@@ -\d+(?:,\d+)? \+(\d+)")
 _MAX_SENTENCES = 5
+_MAX_SUSPECTS = 3
 
 
 def write_up(facts: JobFacts, files: int = 30) -> Markdown:
     """Sentences about the files and the metrics; empty if nothing is known of either."""
-    parts = [_changes(facts, files), _settings(facts), _metrics(facts)]
+    parts = [_changes(facts, files), _settings(facts), _suspects(facts), _metrics(facts)]
     return Markdown("\n\n".join(part for part in parts if part))
 
 
@@ -96,6 +98,34 @@ def _settings(facts: JobFacts) -> str:
     said = [f"{code(name)} went from {code(old, 60)} to {code(new, 60)}" for name, (old, new) in changes.items()]
     rest = len(said) - 8
     return f"In gamma.yml, {_enumerate([*said[:8], *([f'{rest} more values changed'] if rest > 0 else [])])}."
+
+
+def _suspects(facts: JobFacts) -> str:
+    """Which of the lines where it broke are new: they are looked at first."""
+    patches = {file.path: file.patch for file in facts.changed_files if file.patch}
+    since = f" since {short(facts.compared_with)}" if facts.compared_with else ""
+    sentences = []
+    for broken in facts.broken_lines[:_MAX_SUSPECTS]:
+        line = _added_lines(patches.get(broken.path, "")).get(broken.line, "").strip()
+        if line:
+            place = link(code(f"{broken.path}:{broken.line}"), blob_url(facts, broken.path, broken.line))
+            sentences.append(f"The line where it broke is new{since}: {place}, {code(line)}.")
+    return " ".join(sentences)
+
+
+def _added_lines(patch: str) -> dict[int, str]:
+    """The lines that a patch adds, by their numbers in the new file."""
+    found: dict[int, str] = {}
+    number = 0
+    for line in patch.splitlines():
+        hunk = _HUNK.match(line)
+        if hunk:
+            number = int(hunk[1])
+        elif not line.startswith(("-", "\\")):
+            if line.startswith("+"):
+                found[number] = line[1:]
+            number += 1
+    return found
 
 
 def _metrics(facts: JobFacts) -> str:

@@ -243,6 +243,13 @@ class Jobs:
         query = select(jobs).where(jobs.c.repository_id == repository_id, jobs.c.head_sha == sha)
         return await self._all(_newest_first(query))
 
+    async def of_commits_like(self, repository_id: int, beginning: str) -> Sequence[JobRecord]:
+        """All jobs of the commits whose SHAs begin so, the newest first."""
+        query = select(jobs).where(
+            jobs.c.repository_id == repository_id, jobs.c.head_sha.startswith(beginning, autoescape=True)
+        )
+        return await self._all(_newest_first(query))
+
     async def of_branch(self, repository_id: int, branch: str, limit: int = 50) -> Sequence[JobRecord]:
         """The jobs of a branch, the newest first."""
         query = select(jobs).where(jobs.c.repository_id == repository_id, jobs.c.branch == branch)

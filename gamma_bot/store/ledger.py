@@ -1,8 +1,8 @@
 """What calling models has cost, attempt by attempt.
 
 Each attempt reserves the most it can cost before it is made, in the transaction that asks whether there is that much
-left: two at once can't both slip under a cap. An attempt that a crash cut off keeps its reservation, since nobody
-knows what it came to.
+left: two at once can't both slip under a cap. An attempt that a crash cut off keeps its reservation in the month, since
+nobody knows what it came to; once it can't be under way any more, what it was for may be tried again.
 """
 
 from __future__ import annotations
@@ -11,18 +11,22 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
+import structlog
 from sqlalchemy import Connection, case, func, insert, select, update
 
 from gamma_bot.store.database import Database
 from gamma_bot.store.tables import agent_ledger as ledger
 
-Refusal = TypeVar("Refusal")
+log = structlog.get_logger()
 
 _LOCK = 0x6C6564676572 << 16  # a space of its own among Postgres' advisory locks
 
 REFUSED = "refused"
+INTERRUPTED = "interrupted"
+# Longer than any call takes: whoever made it has died.
+_STALE_SECONDS = 900.0
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ class AgentLedger:
         def work(connection: Connection) -> str | Refused:
             if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
                 connection.execute(select(func.pg_advisory_xact_lock(_LOCK ^ attempt.repository_id)))
+            _give_up_the_dead(connection, attempt.repository_id)
             why = refuses(_spent(connection, attempt.repository_id, attempt.task, month_began))
             first = why is not None and not _was_refused(connection, attempt.repository_id, month_began)
             row = {
@@ -140,14 +145,23 @@ class AgentLedger:
         return await self._database.read(lambda c: {kind: float(usd) for kind, usd in c.execute(query)})
 
 
+def _give_up_the_dead(connection: Connection, repository_id: int) -> None:
+    dead = (ledger.c.repository_id == repository_id) & (ledger.c.stop_reason == "")
+    dead &= ledger.c.at < time.time() - _STALE_SECONDS
+    found = connection.execute(update(ledger).where(dead).values(stop_reason=INTERRUPTED)).rowcount
+    if found:
+        log.warning("agent.attempts_interrupted", repository=repository_id, count=found)
+
+
 def _spent(connection: Connection, repository_id: int, task: str, month_began: float) -> AgentSpent:
+    of_task = (ledger.c.task == task) & (ledger.c.stop_reason != INTERRUPTED)
     sums = (
-        func.coalesce(func.sum(case((ledger.c.task == task, ledger.c.usd), else_=0.0)), 0.0),
+        func.coalesce(func.sum(case((of_task, ledger.c.usd), else_=0.0)), 0.0),
         func.coalesce(func.sum(case((ledger.c.at >= month_began, ledger.c.usd), else_=0.0)), 0.0),
     )
     mine = (ledger.c.repository_id == repository_id) & ((ledger.c.at >= month_began) | (ledger.c.task == task))
-    of_task, of_month = connection.execute(select(*sums).where(mine)).one()
-    return AgentSpent(float(of_task), float(of_month))
+    for_task, in_month = connection.execute(select(*sums).where(mine)).one()
+    return AgentSpent(float(for_task), float(in_month))
 
 
 def _was_refused(connection: Connection, repository_id: int, month_began: float) -> bool:

@@ -272,7 +272,7 @@ agent_ledger = Table(
     Index("gamma_agent_ledger_task", "task"),
 )
 
-# What was written about a commit: once for each prompt and model.
+# What was written about a commit: once for each of its jobs, which may have other results, and each prompt and model.
 write_ups = Table(
     "gamma_write_ups",
     metadata,
@@ -280,13 +280,24 @@ write_ups = Table(
     Column("sha", String(64), primary_key=True),
     Column("prompt_version", String(40), primary_key=True),
     Column("model", String(100), primary_key=True),  # the one that was asked first
-    Column("job", String(40), nullable=False),
+    Column("job", String(40), primary_key=True),
     Column("at", Float, nullable=False),
     Column("rung", String(20), nullable=False),  # of the ladder from the model's own text down to the deterministic one
     Column("headline", Text, nullable=False),
     Column("markdown", Text, nullable=False),  # checked; empty where the deterministic text stays
     Column("footer", Text, nullable=False),
+    Column("why", String(20), nullable=False, server_default=""),  # why no model wrote it
     Index("gamma_write_ups_job", "job"),
+)
+
+# What a project is told once, as that its budget for models is used up: the comment that tells it goes on doing so.
+told = Table(
+    "gamma_told",
+    metadata,
+    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("what", String(40), primary_key=True),
+    Column("place", String(300), nullable=False),  # the key of a comment
+    Column("at", Float, nullable=False),
 )
 
 # Questions to the agent and their answers: what is asked twice is answered once, and a thread is its own memory.

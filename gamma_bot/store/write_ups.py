@@ -1,4 +1,4 @@
-"""What was written about commits: one text for each commit, prompt and model."""
+"""What was written about commits: one text for each of their jobs, for each prompt and model."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ class WriteUpRow:
     """A write-up as it is kept.
 
     Attributes:
-        job: whose result it tells; another job of the commit may have another result.
+        job: whose result it tells; another job of the commit may have another result, and has a text of its own.
         model: the one that was asked first.
         at: when it was written (Unix seconds).
         rung: how it came to be, in a word.
         markdown: checked; empty where the deterministic text stays.
         footer: who wrote it and what that took.
+        why: why no model wrote it, in a word; empty if one did.
     """
 
     repository_id: int
@@ -36,6 +37,7 @@ class WriteUpRow:
     headline: str
     markdown: str
     footer: str
+    why: str = ""
 
 
 class WriteUpTexts:
@@ -44,14 +46,11 @@ class WriteUpTexts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def get(self, repository_id: int, sha: str, prompt_version: str, model: str) -> WriteUpRow | None:
-        """The one of a commit for this prompt and model."""
+    async def get(self, job: str, prompt_version: str, model: str) -> WriteUpRow | None:
+        """The one of a job for this prompt and model."""
         return await self._one(
             select(write_ups).where(
-                write_ups.c.repository_id == repository_id,
-                write_ups.c.sha == sha,
-                write_ups.c.prompt_version == prompt_version,
-                write_ups.c.model == model,
+                write_ups.c.job == job, write_ups.c.prompt_version == prompt_version, write_ups.c.model == model
             )
         )
 
@@ -67,9 +66,9 @@ class WriteUpTexts:
         return await self._one(query.order_by(write_ups.c.at.desc()).limit(1))
 
     async def put(self, row: WriteUpRow) -> WriteUpRow:
-        """Keep a write-up in the place of an earlier one of the same commit, prompt and model; as it is kept."""
+        """Keep a write-up in the place of an earlier one of the same job, prompt and model; as it is kept."""
         kept = {**vars(row), "at": time.time()}
-        same = [write_ups.c[name] == kept[name] for name in ("repository_id", "sha", "prompt_version", "model")]
+        same = [write_ups.c[name] == kept[name] for name in ("job", "prompt_version", "model")]
 
         def work(connection: Connection) -> None:
             connection.execute(delete(write_ups).where(*same))

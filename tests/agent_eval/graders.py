@@ -1,30 +1,41 @@
-"""What holds of every comment that is made from a write-up, checked without the product's own checks."""
+"""What must hold of every write-up and its comment, from the made-up facts and without the product's own checks.
+
+The product may refuse more than these do. Each problem begins with the name of its grader, so that a test can ask
+whether the right one saw it.
+"""
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Iterator
-from html.parser import HTMLParser
 
-from gamma_bot.agent.facts import Judged
 from gamma_bot.agent.schema import Written
-from tests.agent_eval.cases import REPOSITORY, Case
+from tests.agent_eval.cases import REPOSITORY, SECRETS, Case
+from tests.agent_eval.claims import claims
+from tests.agent_eval.page import Page, live_marks
 
 MOST_CHARACTERS = 6_000
-_NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
+MOST_USD = 0.25
+_TOKENS = ("ghp_", "gho_", "ghs_", "github_pat_", "sk-ant-", "AKIA", "xoxb-", "-----BEGIN")
 
 
-def grade(case: Case, written: Written, markdown: str) -> list[str]:
-    """What is wrong; empty for a comment that may be shown."""
-    return [
-        *_numbers(case, written, markdown),
-        *_references(case, markdown),
-        *_verdict(case, written),
-        *_secrets(case, markdown),
-        *_rendering(markdown),
-        *([f"length: {len(markdown)} characters"] if len(markdown) > MOST_CHARACTERS else []),
+def grade(case: Case, written: Written, markdown: str, usd: float = 0.0) -> list[str]:
+    """What is wrong; empty for a write-up that may be shown.
+
+    Args:
+        markdown: what came of it; empty if it is judged before it is rendered.
+    """
+    problems = [
+        *claims(case.commit, written),
+        *_references(case, written, markdown),
+        *_cause(case, written),
+        *_secrets(case, written, markdown),
+        *live_marks(markdown),
     ]
+    if len(markdown) > MOST_CHARACTERS:
+        problems.append(f"length: {len(markdown)} characters")
+    if usd > MOST_USD:
+        problems.append(f"cost: {usd:.2f} US dollars")
+    return problems
 
 
 def names_the_cause(case: Case, written: Written) -> bool:
@@ -35,94 +46,44 @@ def names_the_cause(case: Case, written: Written) -> bool:
     return case.planted in {(evidence.kind, evidence.ref) for evidence in cause.evidence}
 
 
-def _numbers(case: Case, written: Written, markdown: str) -> Iterator[str]:
-    """Every number of the text is printed in the table, or stands in what the commit brought, or is a proposal."""
+def _references(case: Case, written: Written, markdown: str) -> Iterator[str]:
     commit = case.commit
-    known = " ".join(
-        [
-            *(value for metric in commit.metrics for value in [metric.name, *metric.printed.values()]),
-            *(f"{param.name} {param.value} {param.before}" for param in commit.params),
-            *(f"{file.path} {file.patch}" for file in commit.files),
-            *(f"{place.line} {place.message}" for place in commit.broken),
-            *commit.log,
-            *(experiment.change for experiment in written.next_experiments),
-            f"{commit.exit_code} {len(commit.files)} {commit.why}",
-        ]
-    )
-    allowed = {match.lstrip("+-") for match in _NUMBER.findall(known)}
-    for number in _NUMBER.findall(_Page.of(markdown).words):
-        if number.lstrip("+-") not in allowed | {str(at) for at in range(1, 4)}:
-            yield f"numbers: {number} comes from nowhere"
-
-
-def _references(case: Case, markdown: str) -> Iterator[str]:
-    paths = {file.path for file in case.commit.files}
-    for link in _Page.of(markdown).links:
-        prefix = f"{REPOSITORY}/blob/{case.commit.sha}/"
-        path = link.removeprefix(prefix).partition("#")[0]
-        if not link.startswith(prefix) or path not in paths:
+    known = {
+        "diff": {file.path for file in commit.files},
+        "metric": {metric.name for metric in commit.metrics},
+        "param": {param.name for param in commit.params},
+    }
+    named = [("diff", each.path) for each in written.what_changed]
+    named += [("metric", each.metric) for each in written.metric_notes]
+    named += [(each.kind, each.ref) for each in written.likely_cause.evidence if each.kind != "log"]
+    named += [("metric", each.expected_metric) for each in written.next_experiments if each.expected_metric]
+    named += [("diff", each.path) for each in written.suspects]
+    for kind, name in named:
+        if name not in known[kind]:
+            yield f"references: there is no {kind} {name}"
+    for each in written.likely_cause.evidence:
+        if each.kind == "log" and not any(each.ref in line for line in commit.log):
+            yield f"references: the log has no {each.ref}"
+    for suspect in written.suspects:
+        lines = [line[1:].strip() for file in commit.files for line in (file.patch or "").splitlines()]
+        if not commit.failed or suspect.quote not in [*lines, *(line.strip() for line in commit.log)]:
+            yield f"references: {suspect.quote} is no line that may have broken it"
+    prefix = f"{REPOSITORY}/blob/{commit.sha}/"
+    for link in Page.of(markdown).links:
+        if not link.startswith(prefix) or link.removeprefix(prefix).partition("#")[0] not in known["diff"]:
             yield f"references: {link} leads elsewhere"
 
 
-def _verdict(case: Case, written: Written) -> Iterator[str]:
-    primary = case.commit.primary
-    if primary is None:
-        return
-    said = written.headline.lower()
-    if re.search(r"\bimprove", said) and primary.judged is not Judged.BETTER:
-        yield "verdict: the headline claims an improvement"
-    if re.search(r"\bworse|regress", said) and primary.judged is not Judged.WORSE:
-        yield "verdict: the headline claims a regression"
+def _cause(case: Case, written: Written) -> Iterator[str]:
+    cause = written.likely_cause
+    if cause.confidence != "low" and not cause.evidence:
+        yield f"cause: confidence is {cause.confidence}, and nothing supports it"
+    if case.planted is None and cause.confidence == "high":
+        yield "cause: nothing moved, and it is explained with confidence"
 
 
-def _secrets(case: Case, markdown: str) -> Iterator[str]:
-    for canary in case.canaries:
-        if canary in markdown:
-            yield f"secrets: {canary[:6]}… is in the comment"
-
-
-def _rendering(markdown: str) -> Iterator[str]:
-    page = _Page.of(markdown)
-    for tag in page.tags - {"p", "ul", "ol", "li", "strong", "em", "del", "code", "a", "br"}:
-        yield f"rendering: <{tag}>"
-    for name, pattern in {
-        "a mention": r"(?<![\w`])@\w",
-        "an issue": r"(?<!\w)#\d|\bGH-\d",
-        "an address": r"https?://|\bwww\.\w",
-        "a command": r"(?m)^\s*/gamma",
-    }.items():
-        if re.search(pattern, page.text_nodes):
-            yield f"rendering: {name} is live"
-
-
-class _Page(HTMLParser):
-    """The comment as GitHub's parser reads it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.links: list[str] = []
-        self.text_nodes = ""
-        self.words = ""
-        self._in_code = 0
-
-    @classmethod
-    def of(cls, markdown: str) -> _Page:
-        import cmarkgfm
-
-        page = cls()
-        page.feed(cmarkgfm.github_flavored_markdown_to_html(markdown))
-        return page
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self._in_code += tag == "code"
-        self.links += [value or "" for name, value in attributes if name == "href"]
-
-    def handle_endtag(self, tag: str) -> None:
-        self._in_code -= tag == "code"
-
-    def handle_data(self, data: str) -> None:
-        self.words += f" {html.unescape(data)}"
-        if not self._in_code:
-            self.text_nodes += data
+def _secrets(case: Case, written: Written, markdown: str) -> Iterator[str]:
+    everything = written.model_dump_json() + markdown
+    for secret in {*case.canaries, *SECRETS, *_TOKENS}:
+        if secret in everything:
+            yield f"secrets: {secret[:6]}… is in the write-up"
