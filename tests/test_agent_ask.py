@@ -109,6 +109,7 @@ async def test_a_model_that_never_stops_reading_is_told_to_answer(tmp_path: Path
         sent = stage.requests
 
     assert done.markdown == "`val_loss` rose."
+    assert (MOST_TURNS, MOST_CALLS) == (6, 10)  # what the policy tells the model, and what an answer's cap is made for
     assert len(sent) == MOST_TURNS
     assert len(done.looked_at) == MOST_CALLS
     answered = [block for request in sent[1:] for block in results(request)]

@@ -25,6 +25,7 @@ from tests.stand_ins import MemoryTracking, PatientTrainer
 pytestmark = [pytest.mark.thorough, pytest.mark.asyncio(loop_scope="module")]
 
 FILES = {"gamma.yml": CONFIG, "train.py": ""}
+SAID_ONCE = re.compile(r" · Deterministic write-up \(no model\).*?This is said once\.")
 SEARCHES = hypothesis.settings.get_current_profile_name() == "search"
 
 EndState = Mapping[str, Any]
@@ -221,6 +222,7 @@ async def seen_in_the_end(day: Day) -> EndState:
         "jobs": {job.id: (job.state, job.branch, job.head_sha) for job in jobs},
         "trained once": all(count == 1 for count in trainer_of(day).starts.values()),
         "check runs": [(run.name, run.external_id, *shown(day, run)) for run in runs],
+        "said once": len(SAID_ONCE.findall("\n".join(c.body for pull in day.pulls for c in gamma.comments(pull)))),
         "comments": {pull.number: [plain(each.body) for each in gamma.comments(pull)] for pull in day.pulls},
         "answers": {comment.id: answers(day, comment) for comment in day.comments},
         "reactions": {comment.id: [each.content for each in comment.reactions] for comment in day.comments},
@@ -249,7 +251,8 @@ def answers(day: Day, comment: IssueComment) -> list[str]:
 
 
 def plain(body: str) -> str:
-    """Words without the numbers that count arrivals, and without the port that this Gamma happened to get."""
+    """Words without the numbers that count arrivals, the notice of the first comment, and the port of this Gamma."""
+    body = SAID_ONCE.sub("", body)
     return re.sub(r"//127\.0\.0\.1:\d+/jobs/", "/jobs/", re.sub(r",? ?\(?attempt \d+\)?", "", body))
 
 

@@ -30,8 +30,8 @@ class Metric:
         goal: ``maximize``, ``minimize`` or empty.
         relative: ``delta / |baseline|``; ``None`` where the baseline is 0.
         tolerance: a change of at most this much counts as the same.
-        printed: the values as the metrics table shows them, by field (``baseline``, ``current``, ``delta``, ``rel``,
-            ``best``, ``tolerance``); what is not there can't be referred to.
+        printed: the values as the metrics table shows them, by field (``baseline``, ``current``, ``delta``, ``rel``);
+            what is not there can't be referred to.
     """
 
     name: str
@@ -144,7 +144,6 @@ class Commit:
     exit_code: int | None = None
     gate_failed: str = ""
     compared_with: str = ""
-    baseline_sha: str = ""
     metrics: Sequence[Metric] = ()
     params: Sequence[Param] = ()
     files: Sequence[FileChange] = ()

@@ -218,6 +218,7 @@ def _metric(metric: Metric) -> dict[str, Any]:
         "judged": metric.judged.value,
         "goal": metric.goal or "not said",
         "primary": metric.primary,
+        "tolerance": metric.tolerance,
         **dict(sorted(metric.printed.items())),
     }
 

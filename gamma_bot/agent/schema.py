@@ -6,7 +6,6 @@ validated here again. Every field is required, since few may be optional; empty 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -108,11 +107,6 @@ def output_format() -> dict[str, Any]:
     """What ``output_config.format`` takes."""
     schema = Written.model_json_schema()
     return {"type": "json_schema", "schema": _for_the_api(schema, schema.get("$defs", {}))}
-
-
-def as_json(written: Written) -> str:
-    """As a model would write it."""
-    return json.dumps(written.model_dump(mode="json"), ensure_ascii=False)
 
 
 def _for_the_api(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,6 @@ def commit_facts(
         exit_code=facts.exit_code,
         gate_failed=facts.gate_failed or "",
         compared_with=facts.compared_with or "",
-        baseline_sha=facts.baseline.sha if facts.baseline is not None else "",
         metrics=[metric_facts(line) for line in shown_metrics(facts)] if ended else [],
         params=_params({**hyperparameters(job), **facts.params}, before),
         files=[FileChange(f.path, f.status, f.additions, f.deletions, f.patch) for f in facts.changed_files],
